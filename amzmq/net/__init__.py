@@ -1,0 +1,28 @@
+"""Sockets on the event loop, behind one seam with two fillings: ZeroMQ and memory.
+
+Start at `transport` for what the other rooms see. `ZmqTransport` carries frames between
+processes; `MemoryNetwork` carries them inside one, and loses them when a test wants it to.
+"""
+
+from __future__ import annotations
+
+from amzmq.net.faults import FaultCounts, RandomFaults
+from amzmq.net.memory import MemoryNetwork, MemoryTransport
+from amzmq.net.options import SocketOptions
+from amzmq.net.transport import Dealer, Delivery, Publisher, Router, Subscriber, Transport
+from amzmq.net.zmq_transport import ZmqTransport
+
+__all__ = [
+    "Dealer",
+    "Delivery",
+    "FaultCounts",
+    "MemoryNetwork",
+    "MemoryTransport",
+    "Publisher",
+    "RandomFaults",
+    "Router",
+    "SocketOptions",
+    "Subscriber",
+    "Transport",
+    "ZmqTransport",
+]

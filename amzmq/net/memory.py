@@ -1,0 +1,193 @@
+"""The transport inside one process: same faces, no sockets, faults on demand.
+
+Frames arrive through `loop.call_soon`, in order for each connection, unless a fault delays
+them. Connections behave like those of sockets: they end with either side or a partition, take
+along what was on the way, and come back by themselves under a new peer id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Callable
+
+from amzmq.errors import AddressInUse, AddressInvalid, NetError
+from amzmq.net.faults import Fault, FaultCounts
+from amzmq.net.memory_conversation import MemoryDealer, MemoryRouter
+from amzmq.net.memory_feed import MemoryPublisher, MemorySubscriber
+from amzmq.net.transport import (
+    ConfirmFn,
+    ConnectedFn,
+    FrameFn,
+    MessageFn,
+    PeerMessageFn,
+    TopicFn,
+)
+
+
+class MemoryNetwork:
+    """The world that memory transports share.
+
+    Args:
+        seed: Where the peer ids come from; the same seed gives the same ids.
+
+    Attributes:
+        feed_fault: Decides about each feed frame for each subscriber; None is no fault.
+        control_fault: Decides about each conversation message; None is no fault.
+        counts: What happened to frames.
+        peer_limit: Frames on the way to one peer before it is FULL; None is no limit.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.feed_fault: Fault | None = None
+        self.control_fault: Fault | None = None
+        self.counts = FaultCounts()
+        self.peer_limit: int | None = None
+        self.routers: dict[str, MemoryRouter] = {}
+        self.publishers: dict[str, MemoryPublisher] = {}
+        # Dicts instead of sets: their order is the same in every run of a seeded test.
+        self.dealers: defaultdict[str, dict[MemoryDealer, None]] = defaultdict(dict)
+        self.subscribers: defaultdict[str, dict[MemorySubscriber, None]] = defaultdict(dict)
+        self._random = random.Random(seed)
+        self._next_port = 1
+        self._partitioned = False
+
+    def transport(self) -> MemoryTransport:
+        """A transport on this network."""
+        return MemoryTransport(self)
+
+    @property
+    def partitioned(self) -> bool:
+        """Whether everything is cut off from everything."""
+        return self._partitioned
+
+    def partition(self, cut: bool) -> None:
+        """Ends all connections and lets none begin, until it is called with False."""
+        if cut == self._partitioned:
+            return
+        self._partitioned = cut
+        for endpoint in [*self.dealers, *self.subscribers]:
+            if cut:
+                self.part(endpoint)
+            else:
+                self.meet(endpoint)
+
+    def inject_garbage(self, endpoint: str, frame: bytes) -> None:
+        """Lets a stranger send `frame` to the publisher at `endpoint`."""
+        publisher = self.publishers[endpoint]
+        asyncio.get_running_loop().call_soon(publisher.take_garbage, frame)
+
+    def claim(self, endpoint: str) -> str:
+        """Checks an endpoint that is to be bound, and resolves port 0 and `*`."""
+        check_endpoint(endpoint)
+        if endpoint.endswith((":0", ":*")):
+            endpoint = f"{endpoint[:-1]}{self._next_port}"
+            self._next_port += 1
+        if endpoint in self.routers or endpoint in self.publishers:
+            raise AddressInUse(endpoint)
+        return endpoint
+
+    def meet(self, endpoint: str) -> None:
+        """Connects whoever waits for what is bound at `endpoint`."""
+        if self._partitioned:
+            return
+        for dealer in self.dealers.get(endpoint, ()):
+            dealer.meet()
+        for subscriber in self.subscribers.get(endpoint, ()):
+            subscriber.meet()
+
+    def part(self, endpoint: str) -> None:
+        """Ends all connections to `endpoint`."""
+        for dealer in self.dealers.get(endpoint, ()):
+            dealer.part()
+        for subscriber in self.subscribers.get(endpoint, ()):
+            subscriber.part()
+
+    def new_peer_id(self) -> bytes:
+        """Five bytes beginning with zero, the form that ZeroMQ's own ids have."""
+        return b"\x00" + self._random.randbytes(4)
+
+    def carry(self, fault: Fault | None, frame: bytes, arrive: Callable[[], None]) -> int:
+        """Sends a frame on its way; returns how often it will arrive."""
+        loop = asyncio.get_running_loop()
+        if fault is None:
+            loop.call_soon(arrive)
+            return 1
+        delays = fault(frame)
+        self.counts.note(delays)
+        for delay in delays:
+            if delay > 0.0:
+                loop.call_later(delay, arrive)
+            else:
+                loop.call_soon(arrive)
+        return len(delays)
+
+
+class MemoryTransport:
+    """One part's sockets on a memory network."""
+
+    __slots__ = ("_closed", "_network", "_open")
+
+    def __init__(self, network: MemoryNetwork) -> None:
+        self._network = network
+        self._open: list[MemoryRouter | MemoryPublisher | MemoryDealer | MemorySubscriber] = []
+        self._closed = False
+
+    def router(self, endpoint: str, on_message: PeerMessageFn) -> MemoryRouter:
+        """Binds a router."""
+        self._check()
+        router = MemoryRouter(self._network, self._network.claim(endpoint), on_message)
+        self._open.append(router)
+        return router
+
+    def publisher(
+        self,
+        endpoint: str,
+        on_subscribe: ConfirmFn,
+        on_unsubscribe: TopicFn,
+        on_garbage: FrameFn,
+    ) -> MemoryPublisher:
+        """Binds a publisher that asks `on_subscribe` for every subscription."""
+        self._check()
+        publisher = MemoryPublisher(
+            self._network, self._network.claim(endpoint), on_subscribe, on_unsubscribe, on_garbage
+        )
+        self._open.append(publisher)
+        return publisher
+
+    def dealer(
+        self, endpoint: str, on_message: MessageFn, on_connected: ConnectedFn
+    ) -> MemoryDealer:
+        """Connects a dealer."""
+        self._check()
+        check_endpoint(endpoint)
+        dealer = MemoryDealer(self._network, endpoint, on_message, on_connected)
+        self._open.append(dealer)
+        return dealer
+
+    def subscriber(self, endpoint: str, on_frame: FrameFn) -> MemorySubscriber:
+        """Connects a subscriber."""
+        self._check()
+        check_endpoint(endpoint)
+        subscriber = MemorySubscriber(self._network, endpoint, on_frame)
+        self._open.append(subscriber)
+        return subscriber
+
+    async def close(self) -> None:
+        """Closes what is open."""
+        self._closed = True
+        for sock in self._open:
+            sock.close()
+        self._open.clear()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise NetError("this transport is closed; make a new one")
+
+
+def check_endpoint(endpoint: str) -> None:
+    """Any name will do here, as long as it has the form of an endpoint."""
+    scheme, found, place = endpoint.partition("://")
+    if not (scheme and found and place):
+        raise AddressInvalid(endpoint, "malformed")

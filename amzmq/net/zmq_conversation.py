@@ -1,0 +1,189 @@
+"""The conversation's two ends: ROUTER at the source, DEALER at the client."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Callable, Sequence
+
+import zmq
+
+from amzmq.net.context import ContextLease
+from amzmq.net.log import callback_failed
+from amzmq.net.options import SocketOptions
+from amzmq.net.transport import ConnectedFn, Delivery, MessageFn, PeerMessageFn
+from amzmq.net.zmq_socket import NOBLOCK, NOBLOCK_MORE, POLLOUT, ZmqRaw, ZmqSocket, receive_rest
+
+NO_BLOBS: tuple[bytes, ...] = ()
+
+
+class ZmqRouter(ZmqSocket):
+    """A bound ROUTER that refuses unknown peers instead of dropping for them."""
+
+    kind = "router"
+
+    __slots__ = ("_on_message", "endpoint")
+
+    def __init__(
+        self,
+        sock: ZmqRaw,
+        lease: ContextLease,
+        options: SocketOptions,
+        on_closed: Callable[[ZmqSocket], None],
+        endpoint: str,
+        on_message: PeerMessageFn,
+    ) -> None:
+        self.endpoint = endpoint
+        self._on_message = on_message
+        super().__init__(sock, lease, options, on_closed)
+
+    def send(self, peer: bytes, frame: bytes, blobs: Sequence[bytes] = ()) -> Delivery:
+        """Queues one message for one peer and never waits."""
+        self._check(frame, *blobs)
+        if self._closed:
+            return Delivery.GONE
+        try:
+            # libzmq decides on the first part: once that is taken, the others are as well.
+            self._send(peer, NOBLOCK_MORE)
+            _send_parts(self._send, frame, blobs)
+        except zmq.Again:
+            return Delivery.FULL
+        except zmq.ZMQError as err:
+            if err.errno == errno.EHOSTUNREACH:
+                return Delivery.GONE
+            raise
+        finally:
+            self._drain_soon()
+        return Delivery.SENT
+
+    def _take_one(self) -> None:
+        peer = self._recv(NOBLOCK)
+        # A Frame knows whether more follow; asking the socket for it costs more than both.
+        body = self._recv(NOBLOCK, copy=False)
+        blobs = receive_rest(self._recv) if body.more else NO_BLOBS
+        try:
+            self._on_message(peer, body.bytes, blobs)
+        except (Exception, asyncio.CancelledError):
+            callback_failed(self.kind, "on_message")
+
+
+class ZmqDealer(ZmqSocket):
+    """A connecting DEALER that queues nothing for a router that is not there.
+
+    libzmq shows "no connection" and "queue full" in the same way: the socket is not
+    writable. They are told apart by what was sent. Nothing sent since it was last writable:
+    the connection is gone. Otherwise, and if a full queue is possible at all by then, it gets
+    the heartbeat's time to become writable before it is called gone.
+    """
+
+    kind = "dealer"
+
+    __slots__ = (
+        "_connected",
+        "_hwm",
+        "_on_connected",
+        "_on_message",
+        "_patience_s",
+        "_patience_timer",
+        "_sent_since_connected",
+        "_sent_since_writable",
+    )
+
+    def __init__(
+        self,
+        sock: ZmqRaw,
+        lease: ContextLease,
+        options: SocketOptions,
+        on_closed: Callable[[ZmqSocket], None],
+        on_message: MessageFn,
+        on_connected: ConnectedFn,
+    ) -> None:
+        self._on_message = on_message
+        self._on_connected = on_connected
+        self._connected = False
+        self._hwm = options.send_hwm
+        self._patience_s = (options.heartbeat_timeout_ms or 1000) / 1000
+        self._patience_timer: asyncio.TimerHandle | None = None
+        self._sent_since_connected = 0
+        self._sent_since_writable = 0
+        super().__init__(sock, lease, options, on_closed)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the router was there when last seen."""
+        return self._connected
+
+    def send(self, frame: bytes, blobs: Sequence[bytes] = ()) -> bool:
+        """Queues one message; False when there is nobody to take it and nothing was queued."""
+        self._check(frame, *blobs)
+        if self._closed:
+            return False
+        try:
+            _send_parts(self._send, frame, blobs)
+        except zmq.Again:
+            # Also when the connection ends between two parts: the earlier ones are undone.
+            return False
+        finally:
+            self._drain_soon()
+        self._sent_since_connected += 1
+        self._sent_since_writable += 1
+        return True
+
+    def close(self) -> None:
+        """Closes the socket and reports nothing more."""
+        self._stop_patience()
+        self._connected = False
+        super().close()
+
+    def _take_one(self) -> None:
+        body = self._recv(NOBLOCK, copy=False)
+        blobs = receive_rest(self._recv) if body.more else NO_BLOBS
+        try:
+            self._on_message(body.bytes, blobs)
+        except (Exception, asyncio.CancelledError):
+            callback_failed(self.kind, "on_message")
+
+    def _see(self, events: int) -> None:
+        if events & POLLOUT:
+            self._sent_since_writable = 0
+            if self._patience_timer is not None:
+                self._stop_patience()
+            if not self._connected:
+                self._sent_since_connected = 0
+                self._report(True)
+        elif self._connected and self._patience_timer is None:
+            if self._may_be_full():
+                self._patience_timer = self._loop.call_later(self._patience_s, self._give_up)
+            else:
+                self._report(False)
+
+    def _may_be_full(self) -> bool:
+        return 0 < self._hwm <= self._sent_since_connected and self._sent_since_writable > 0
+
+    def _give_up(self) -> None:
+        self._patience_timer = None
+        if self._connected and not self._closed:
+            self._report(False)
+
+    def _stop_patience(self) -> None:
+        if self._patience_timer is not None:
+            self._patience_timer.cancel()
+            self._patience_timer = None
+
+    def _report(self, connected: bool) -> None:
+        self._connected = connected
+        try:
+            self._on_connected(connected)
+        except (Exception, asyncio.CancelledError):
+            callback_failed(self.kind, "on_connected")
+
+
+def _send_parts(send: Callable[..., object], frame: bytes, blobs: Sequence[bytes]) -> None:
+    """Sends a frame, and the blobs behind it if there are any."""
+    if not blobs:
+        send(frame, NOBLOCK)
+        return
+    send(frame, NOBLOCK_MORE)
+    for blob in blobs[:-1]:
+        send(blob, NOBLOCK_MORE)
+    send(blobs[-1], NOBLOCK)

@@ -1,0 +1,155 @@
+"""The feed's two ends: XPUB at the source, SUB at the client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import zmq
+
+from amzmq.net.context import ContextLease
+from amzmq.net.log import callback_failed, log
+from amzmq.net.options import SocketOptions
+from amzmq.net.transport import ConfirmFn, FrameFn, TopicFn
+from amzmq.net.zmq_socket import NOBLOCK, ZmqRaw, ZmqSocket, receive_rest
+
+SUBSCRIBE = int(zmq.SUBSCRIBE)
+UNSUBSCRIBE = int(zmq.UNSUBSCRIBE)
+
+
+class ZmqPublisher(ZmqSocket):
+    """A bound XPUB in manual mode: a subscription counts only when it was confirmed.
+
+    Confirming goes to "the subscriber whose message was read last", which libzmq finds in a
+    queue of its own. A user message (only XSUB peers send those) also takes an entry from
+    that queue without having put one in, so confirmations behind it would go to a wrong
+    subscriber. After garbage nothing is therefore confirmed until all that arrived is read
+    and both queues are empty; such subscriptions are reported as garbage, and their senders
+    have to renew them.
+    """
+
+    kind = "publisher"
+
+    __slots__ = ("_misaligned", "_on_garbage", "_on_subscribe", "_on_unsubscribe", "endpoint")
+
+    def __init__(
+        self,
+        sock: ZmqRaw,
+        lease: ContextLease,
+        options: SocketOptions,
+        on_closed: Callable[[ZmqSocket], None],
+        endpoint: str,
+        on_subscribe: ConfirmFn,
+        on_unsubscribe: TopicFn,
+        on_garbage: FrameFn,
+    ) -> None:
+        self.endpoint = endpoint
+        self._on_subscribe = on_subscribe
+        self._on_unsubscribe = on_unsubscribe
+        self._on_garbage = on_garbage
+        self._misaligned = False
+        super().__init__(sock, lease, options, on_closed)
+
+    def send(self, frame: bytes) -> None:
+        """Sends to every confirmed subscriber that has room; libzmq copies, we do it once."""
+        self._check(frame)
+        if not self._closed:
+            self._send(frame, NOBLOCK)
+            self._drain_soon()
+
+    def _take_one(self) -> None:
+        part = self._recv(NOBLOCK, copy=False)
+        message = part.bytes
+        kind = message[:1]
+        if part.more or kind not in (b"\x00", b"\x01"):
+            self._misaligned = True
+            if part.more:
+                receive_rest(self._recv)
+            self._tell_garbage(message)
+        elif kind == b"\x00":
+            self._forget(message[1:])
+        elif self._misaligned:
+            log.warning("publisher: a subscription behind garbage is not confirmed")
+            self._tell_garbage(message)
+        else:
+            self._ask(message[1:])
+
+    def _is_empty(self) -> None:
+        self._misaligned = False
+
+    def _ask(self, topic: bytes) -> None:
+        try:
+            confirmed = self._on_subscribe(topic)
+        except (Exception, asyncio.CancelledError):
+            callback_failed(self.kind, "on_subscribe")
+            return
+        # `is True`: an answer that is merely truthy must not open a feed.
+        if confirmed is True and not self._closed:
+            self._sock.setsockopt(SUBSCRIBE, topic)
+
+    def _forget(self, topic: bytes) -> None:
+        if not self._misaligned:
+            self._sock.setsockopt(UNSUBSCRIBE, topic)
+        try:
+            self._on_unsubscribe(topic)
+        except (Exception, asyncio.CancelledError):
+            callback_failed(self.kind, "on_unsubscribe")
+
+    def _tell_garbage(self, message: bytes) -> None:
+        try:
+            self._on_garbage(message)
+        except (Exception, asyncio.CancelledError):
+            callback_failed(self.kind, "on_garbage")
+
+
+class ZmqSubscriber(ZmqSocket):
+    """A connecting SUB; a feed message is one frame, whatever has more is thrown away."""
+
+    kind = "subscriber"
+
+    __slots__ = ("_on_frame", "_topics")
+
+    def __init__(
+        self,
+        sock: ZmqRaw,
+        lease: ContextLease,
+        options: SocketOptions,
+        on_closed: Callable[[ZmqSocket], None],
+        on_frame: FrameFn,
+    ) -> None:
+        self._on_frame = on_frame
+        self._topics: set[bytes] = set()
+        super().__init__(sock, lease, options, on_closed)
+
+    def subscribe(self, topic: bytes) -> None:
+        """Asks for all frames that begin with `topic`; asking again renews."""
+        self._lease.check(self.kind)
+        if self._closed:
+            return
+        self._sock.setsockopt(SUBSCRIBE, topic)
+        if topic in self._topics:
+            # libzmq counts: every subscribe goes out, only the last unsubscribe does. So
+            # this takes back our count, and the publisher was asked once more.
+            self._sock.setsockopt(UNSUBSCRIBE, topic)
+        self._topics.add(topic)
+        self._drain_soon()
+
+    def unsubscribe(self, topic: bytes) -> None:
+        """Ends a subscription; a topic never asked for is ignored."""
+        self._lease.check(self.kind)
+        if self._closed or topic not in self._topics:
+            return
+        self._topics.discard(topic)
+        self._sock.setsockopt(UNSUBSCRIBE, topic)
+        self._drain_soon()
+
+    def _take_one(self) -> None:
+        part = self._recv(NOBLOCK, copy=False)
+        if part.more:
+            receive_rest(self._recv)
+            log.warning("subscriber: a message of several parts is no feed message; dropped")
+            return
+        try:
+            self._on_frame(part.bytes)
+        except (Exception, asyncio.CancelledError):
+            callback_failed(self.kind, "on_frame")

@@ -1,0 +1,149 @@
+"""The transport between processes: makes ZeroMQ sockets, sets their options, ends them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import zmq
+
+from amzmq.errors import NetError
+from amzmq.net import addresses
+from amzmq.net.context import ContextLease, acquire_context
+from amzmq.net.options import SocketOptions
+from amzmq.net.transport import (
+    ConfirmFn,
+    ConnectedFn,
+    FrameFn,
+    MessageFn,
+    PeerMessageFn,
+    TopicFn,
+)
+from amzmq.net.zmq_conversation import ZmqDealer, ZmqRouter
+from amzmq.net.zmq_feed import ZmqPublisher, ZmqSubscriber
+from amzmq.net.zmq_socket import ZmqRaw, ZmqSocket
+
+# Beyond lingering, ending a context is a few thread switches; this is for a loaded machine.
+TERMINATION_SLACK_S = 2.0
+
+
+class ZmqTransport:
+    """Sockets on the running asyncio loop. Create and use it on that loop's thread.
+
+    Args:
+        options: Limits and timings of all its sockets.
+    """
+
+    __slots__ = ("_closed", "_lease", "_open", "_options")
+
+    def __init__(self, options: SocketOptions | None = None) -> None:
+        self._options = options or SocketOptions()
+        self._lease: ContextLease | None = None
+        self._open: set[ZmqSocket] = set()
+        self._closed = False
+
+    def router(self, endpoint: str, on_message: PeerMessageFn) -> ZmqRouter:
+        """Binds a router."""
+        with self._new(zmq.ROUTER) as (sock, lease):
+            sock.setsockopt(zmq.ROUTER_MANDATORY, 1)
+            real = addresses.bind(sock, endpoint)
+            router = ZmqRouter(sock, lease, self._options, self._open.discard, real, on_message)
+        self._open.add(router)
+        return router
+
+    def publisher(
+        self,
+        endpoint: str,
+        on_subscribe: ConfirmFn,
+        on_unsubscribe: TopicFn,
+        on_garbage: FrameFn,
+    ) -> ZmqPublisher:
+        """Binds a publisher that asks `on_subscribe` for every subscription."""
+        with self._new(zmq.XPUB) as (sock, lease):
+            sock.setsockopt(zmq.XPUB_MANUAL, 1)
+            real = addresses.bind(sock, endpoint)
+            publisher = ZmqPublisher(
+                sock,
+                lease,
+                self._options,
+                self._open.discard,
+                real,
+                on_subscribe,
+                on_unsubscribe,
+                on_garbage,
+            )
+        self._open.add(publisher)
+        return publisher
+
+    def dealer(self, endpoint: str, on_message: MessageFn, on_connected: ConnectedFn) -> ZmqDealer:
+        """Connects a dealer."""
+        with self._new(zmq.DEALER) as (sock, lease):
+            # Queue only for completed connections: a send to nobody fails instead of waiting.
+            sock.setsockopt(zmq.IMMEDIATE, 1)
+            addresses.connect(sock, endpoint)
+            dealer = ZmqDealer(
+                sock, lease, self._options, self._open.discard, on_message, on_connected
+            )
+        self._open.add(dealer)
+        return dealer
+
+    def subscriber(self, endpoint: str, on_frame: FrameFn) -> ZmqSubscriber:
+        """Connects a subscriber."""
+        with self._new(zmq.SUB) as (sock, lease):
+            addresses.connect(sock, endpoint)
+            subscriber = ZmqSubscriber(sock, lease, self._options, self._open.discard, on_frame)
+        self._open.add(subscriber)
+        return subscriber
+
+    async def close(self) -> None:
+        """Closes what is open; the last transport of a process ends the context as well."""
+        self._closed = True
+        for sock in tuple(self._open):
+            sock.close()
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            await lease.release(self._options.linger_ms / 1000 + TERMINATION_SLACK_S)
+
+    @contextmanager
+    def _new(self, kind: zmq.SocketType) -> Iterator[tuple[ZmqRaw, ContextLease]]:
+        """A raw socket with its options set, closed again if the caller's block fails."""
+        if self._closed:
+            raise NetError("this transport is closed; make a new one")
+        if self._lease is None:
+            self._lease = acquire_context()
+        self._lease.check("ZmqTransport")
+        try:
+            sock = self._lease.context.socket(kind)
+        except zmq.ZMQError as err:
+            raise NetError(f"no socket could be made: {err.strerror}") from None
+        try:
+            _apply(sock, self._options)
+            yield sock, self._lease
+        except BaseException:
+            sock.close(0)
+            raise
+
+
+def _apply(sock: ZmqRaw, options: SocketOptions) -> None:
+    values = {
+        zmq.SNDHWM: options.send_hwm,
+        zmq.RCVHWM: options.receive_hwm,
+        zmq.LINGER: options.linger_ms,
+        zmq.MAXMSGSIZE: options.max_frame_bytes,
+        zmq.HEARTBEAT_IVL: options.heartbeat_interval_ms,
+        zmq.HEARTBEAT_TIMEOUT: options.heartbeat_timeout_ms,
+        # Asks the peer to hang up on us by the same rule.
+        zmq.HEARTBEAT_TTL: options.heartbeat_timeout_ms,
+        zmq.HANDSHAKE_IVL: options.handshake_ms,
+        zmq.RECONNECT_IVL: options.reconnect_ms,
+        zmq.RECONNECT_IVL_MAX: options.reconnect_max_ms,
+        zmq.SNDBUF: options.send_buffer_bytes,
+        zmq.RCVBUF: options.receive_buffer_bytes,
+        zmq.IPV6: int(options.ipv6),
+    }
+    try:
+        for option, value in values.items():
+            if value is not None:
+                sock.setsockopt(option, value)
+    except zmq.ZMQError as err:
+        raise NetError(f"{option.name}={value} is refused: {err.strerror}") from None
