@@ -7,6 +7,8 @@
     │   ├── InvalidArgs              give up: an argument has the wrong form
     │   ├── BindError                give up: handlers or a tracer cannot be bound or detached
     │   ├── HandlerTimeout           retry: a handler ran longer than it may
+    │   ├── EvalTimeout              retry: an eval got no turn in time
+    │   ├── NestedEval               give up: an eval inside of a handler can never run
     │   ├── Canceled                 retry: the transition was canceled
     │   └── BlockingWait             give up: a blocking wait on the event loop's own thread
     ├── WireError                    a peer sent what cannot be read
@@ -21,7 +23,8 @@
         ├── ConnectFailed            give up: all attempts to reach the source failed
         ├── CallTimeout              retry: no answer in time, after all retries
         ├── OutcomeUnknown           look first: the source restarted; it may have run or not
-        └── Refused                  give up: the source refuses, and says why
+        ├── Refused                  give up: the source refuses, and says why
+        └── RemoteError              an error that a client added to the source's machine
 
 `AmzmqError.remedy` holds the same advice for programs.
 """
@@ -199,3 +202,27 @@ class Refused(RpcError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"refused by the source: {reason}")
+
+
+class RemoteError(RpcError):
+    """An error that a client added to the source's machine, as far as it can travel.
+
+    Args:
+        type_name: The class of the original error.
+        message: Its text.
+    """
+
+    def __init__(self, type_name: str, message: str) -> None:
+        self.type_name = type_name
+        self.message = message
+        super().__init__(f"{type_name}: {message}" if message else type_name)
+
+
+class EvalTimeout(MachineError):
+    """An `eval` got no turn within `eval_timeout`; its function was not run (spec machine 5.9)."""
+
+    remedy = Remedy.RETRY
+
+
+class NestedEval(MachineError):
+    """An `eval` inside of a handler: it would wait for the handler, and that for it."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from amzmq.machine.mutation import Mutation, Source
+from amzmq.machine.args import EXCEPTION_ARGS, ExceptionArgs
+from amzmq.machine.mutation import NO_ARGS, Mutation, Source
 
 if TYPE_CHECKING:
     from amzmq.machine.machine import Machine
     from amzmq.machine.transition import Transition
 
-EXCEPTION_ARGS = "_am__Exception"
-"""Key of the `ExceptionArgs` in the arguments of an error (spec machine 7)."""
+
+class HasSource(Protocol):
+    """What a mutation takes as ``event=``: an event, a copy of one, or a bare source."""
+
+    def source(self) -> Source:
+        """Where a mutation made with it comes from."""
 
 
 class Event:
@@ -62,8 +67,7 @@ class Event:
     @property
     def error(self) -> BaseException | None:
         """The error that came with the mutation (`add_err`), if any."""
-        details = self.args.get(EXCEPTION_ARGS)
-        return details.err if isinstance(details, ExceptionArgs) else None
+        return _error(self.args)
 
     def is_valid(self) -> bool:
         """Whether the transition is still running and accepted."""
@@ -76,33 +80,61 @@ class Event:
         time = tx.time_before.sum() if self.machine.runs(tx) else 0
         return Source(self.machine.id, tx.id, time)
 
+    def export(self) -> EventCopy:
+        """A copy that may leave the process: the ids, the name, and whether it is a check."""
+        return EventCopy(self.machine_id, self.transition_id, self.name, self.is_check)
+
+    def clone(self) -> EventCopy:
+        """A copy with the arguments, that does not keep the machine alive."""
+        return self.swap_args(self.args)
+
+    def swap_args(self, args: Mapping[str, object]) -> EventCopy:
+        """A copy with other arguments."""
+        return self.export()._replace(args=args, text=str(self))
+
     def __str__(self) -> str:
         return self._tx.mutation_str()
 
 
-class ExceptionArgs:
-    """The typed arguments of an error.
+class EventCopy(NamedTuple):
+    """An event without its machine; never valid, and good as ``event=`` of a mutation."""
 
-    Attributes:
-        err: The error.
-        trace: Its formatted traceback, or "".
-        called: States that were called when a handler raised it; () otherwise.
-        before: States active before that transition.
-    """
+    machine_id: str
+    transition_id: str
+    name: str = ""
+    is_check: bool = False
+    args: Mapping[str, object] = NO_ARGS
+    text: str = ""
 
-    __slots__ = ("before", "called", "err", "trace")
+    @property
+    def error(self) -> BaseException | None:
+        """The error that came with the mutation, if any."""
+        return _error(self.args)
 
-    def __init__(
-        self,
-        err: BaseException,
-        trace: str = "",
-        called: tuple[str, ...] = (),
-        before: tuple[str, ...] = (),
-    ) -> None:
-        self.err = err
-        self.trace = trace
-        self.called = called
-        self.before = before
+    def is_valid(self) -> bool:
+        """False: no transition belongs to it."""
+        return False
 
-    def __repr__(self) -> str:
-        return f"ExceptionArgs({self.err!r})"
+    def source(self) -> Source:
+        """Where a mutation made with this event comes from; the time is not known."""
+        return Source(self.machine_id, self.transition_id, 0)
+
+    def export(self) -> EventCopy:
+        """Without the arguments."""
+        return self.swap_args(NO_ARGS)
+
+    def clone(self) -> EventCopy:
+        """Itself: it cannot change."""
+        return self
+
+    def swap_args(self, args: Mapping[str, object]) -> EventCopy:
+        """With other arguments."""
+        return self._replace(args=args)
+
+    def __str__(self) -> str:
+        return self.text or self.name
+
+
+def _error(args: Mapping[str, object]) -> BaseException | None:
+    details = args.get(EXCEPTION_ARGS)
+    return details.err if isinstance(details, ExceptionArgs) else None

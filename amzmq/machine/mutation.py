@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from amzmq.machine.resolver import MutationType
+from amzmq.machine.result import Result
 
 
 class Source(NamedTuple):
@@ -16,6 +18,30 @@ class Source(NamedTuple):
     tx_id: str
     time: int
 
+    def source(self) -> Source:
+        """Itself, as what an event answers."""
+        return self
+
+
+class Position(enum.IntEnum):
+    """Where in the queue to look (spec machine 0)."""
+
+    ANY = 0
+    FIRST = 1
+    LAST = 2
+
+
+class QueuePlace(NamedTuple):
+    """A waiting mutation that was looked for.
+
+    Attributes:
+        index: Its place in the queue, 0 is the head.
+        queue_tick: Its queue tick; 0 for a prepended one.
+    """
+
+    index: int
+    queue_tick: int
+
 
 NO_ARGS: Mapping[str, object] = {}
 
@@ -24,16 +50,24 @@ class Mutation:
     """One queued request.
 
     Attributes:
-        type: add, remove or set.
+        type: add, remove, set or eval.
         called: Indexes of the called states, unique, in order of the call.
         args: The arguments of the call.
+        source: The event it was made with, if any.
         is_auto: Made by the auto mechanism.
         is_check: A dry run.
-        source: The event it was made with, if any.
         queue_tick: The tick on which it runs; 0 for prepended ones.
+        result: The outcome, once it has run.
+        evaluate: What an eval runs.
     """
 
-    __slots__ = ("args", "called", "is_auto", "is_check", "queue_tick", "source", "type")
+    # Defaults of the class, not of each object: most mutations have none of these.
+    source: Source | None = None
+    is_auto = False
+    is_check = False
+    queue_tick = 0
+    result: Result | None = None
+    evaluate: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -47,10 +81,27 @@ class Mutation:
         self.type = type_
         self.called = called
         self.args = args
-        self.source = source
-        self.is_auto = is_auto
-        self.is_check = is_check
-        self.queue_tick = 0
+        if source is not None:
+            self.source = source
+        if is_auto:
+            self.is_auto = True
+        if is_check:
+            self.is_check = True
+
+    def clone(self) -> Mutation:
+        """The same request, not queued yet."""
+        return Mutation(self.type, self.called, self.args, self.source, self.is_auto, self.is_check)
+
+    def describe(self, names: Sequence[str]) -> str:
+        """The mutation in short, e.g. ``[add] A B``; the states in index order."""
+        called = " ".join(names[state] for state in sorted(self.called))
+        return f"[{self.type}] {called}"
+
+    def __str__(self) -> str:
+        return f"[{self.type}] {' '.join(map(str, sorted(self.called)))}"
+
+    def __repr__(self) -> str:
+        return f"<Mutation {self} tick={self.queue_tick}>"
 
 
 class MutationQueue:
@@ -65,12 +116,6 @@ class MutationQueue:
         self.waiting: deque[Mutation] = deque()
         self.pending = 0
         """Waiting mutations that will advance the queue tick."""
-
-    def __len__(self) -> int:
-        return len(self.waiting)
-
-    def __bool__(self) -> bool:
-        return bool(self.waiting)
 
     def append(self, mutation: Mutation, queue_tick: int) -> None:
         """Append, giving the mutation its queue tick."""
@@ -100,6 +145,35 @@ class MutationQueue:
             and wanted.issuperset(other.called)
             for other in self.waiting
         )
+
+    def find(
+        self,
+        type_: MutationType,
+        called: tuple[int, ...],
+        *,
+        without_args: bool = False,
+        strict: bool = False,
+        min_tick: int = 0,
+        is_check: bool = False,
+        position: Position = Position.ANY,
+    ) -> QueuePlace | None:
+        """The first waiting mutation that fits (spec machine 3.8); the arguments are its own."""
+        candidates: Sequence[Mutation] = list(self.waiting)
+        if position is Position.FIRST:
+            candidates = candidates[:1]
+        elif position is Position.LAST:
+            candidates = candidates[-1:]
+        for at, other in enumerate(candidates):
+            if (
+                other.type is type_
+                and other.is_check is is_check
+                and other.queue_tick >= min_tick
+                and not (without_args and other.args)
+                and set(called).issubset(other.called)
+                and not (strict and len(other.called) != len(called))
+            ):
+                return QueuePlace(at, other.queue_tick)
+        return None
 
     def discard_all(self) -> list[Mutation]:
         """Empty the queue; returns what was dropped."""

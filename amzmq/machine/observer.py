@@ -7,6 +7,21 @@ since it last looked. That is all a feed needs to publish merged diffs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+
+class ClockReading(NamedTuple):
+    """A clock, or what changed of it, at one moment.
+
+    Attributes:
+        ticks: (index, tick) pairs, ascending by index.
+        queue_tick: The queue tick.
+        machine_tick: The machine tick.
+    """
+
+    ticks: tuple[tuple[int, int], ...]
+    queue_tick: int
+    machine_tick: int
 
 
 class ClockObserver:

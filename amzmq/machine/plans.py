@@ -29,6 +29,7 @@ class Node:
 
     __slots__ = (
         "auto",
+        "calls",
         "names",
         "order",
         "ordered_names",
@@ -44,7 +45,8 @@ class Node:
         self.names = frozenset(self.ordered_names)
         self.auto = _auto_candidates(schema, self.states)
         self.plans: dict[tuple[MutationType, tuple[int, ...], bool], Plan] = {}
-        # By mutation type, then by the names of the call.
+        # Both by mutation type, then by the names of the call.
+        self.calls: tuple[dict[tuple[str, ...], Plan], ...] = ({}, {}, {})
         self.steps: tuple[dict[tuple[str, ...], Step], ...] = ({}, {}, {})
 
 
@@ -176,6 +178,16 @@ class PlanCache:
             self.resolved += 1
         return plan
 
+    def call(
+        self, node: Node, kind: MutationType, names: tuple[str, ...], called: tuple[int, ...]
+    ) -> Plan:
+        """The plan of a mutation, kept under the names of the call too."""
+        plan = self.plan(node, kind, called)
+        self._make_room()
+        node.calls[kind][names] = plan
+        self._size += 1
+        return plan
+
     def step(
         self, node: Node, kind: MutationType, names: tuple[str, ...], called: tuple[int, ...]
     ) -> Step:
@@ -207,7 +219,8 @@ class PlanCache:
             return
         for node in list(self._nodes.values()):
             node.plans.clear()
-            for steps in node.steps:
+            for calls, steps in zip(node.calls, node.steps, strict=True):
+                calls.clear()
                 steps.clear()
         self._nodes.clear()
         self._size = 0

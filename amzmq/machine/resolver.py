@@ -42,11 +42,27 @@ class Resolution(NamedTuple):
     rejected: tuple[int, ...]
 
 
+class Notes:
+    """Why states did not make it, for whoever logs it.
+
+    Attributes:
+        unmet: States dropped for an unmet `require`, with what was there to meet it.
+        blocked: States kept out or pushed out, with those that remove them.
+    """
+
+    __slots__ = ("blocked", "unmet")
+
+    def __init__(self) -> None:
+        self.unmet: list[tuple[int, frozenset[int]]] = []
+        self.blocked: list[tuple[int, tuple[int, ...]]] = []
+
+
 def resolve(
     schema: CompiledSchema,
     active: tuple[int, ...],
     kind: MutationType,
     called: tuple[int, ...],
+    notes: Notes | None = None,
 ) -> Resolution:
     """Resolve one mutation.
 
@@ -55,8 +71,9 @@ def resolve(
         active: Indexes of the active states, in active order.
         kind: add, remove or set.
         called: Indexes of the called states, unique, in order of the call.
+        notes: Collects why states were dropped.
     """
-    target = _target(schema, active, kind, called)
+    target = _target(schema, active, kind, called, notes)
     inside = set(target)
     before = set(active)
     rejected: tuple[int, ...] = ()
@@ -73,6 +90,7 @@ def _target(
     active: tuple[int, ...],
     kind: MutationType,
     called: tuple[int, ...],
+    notes: Notes | None,
 ) -> tuple[int, ...]:
     if kind is MutationType.ADD:
         wanted = [*called, *active]
@@ -84,12 +102,12 @@ def _target(
     dropped = frozenset(called) if kind is MutationType.REMOVE else frozenset()
 
     wanted = _expand_add(schema, _unique(wanted), before, dropped)
-    candidates = _filter_require(schema, wanted)
-    kept = _kept_backwards(schema, candidates)
+    candidates = _filter_require(schema, wanted, notes)
+    kept = _kept_backwards(schema, candidates, notes)
     killed = {other for state in kept for other in schema.remove[state]}
     kept = [state for state in _expand_add(schema, kept, before, dropped) if state not in killed]
     kept.reverse()
-    return tuple(sort_states(schema, _filter_require(schema, kept)))
+    return tuple(sort_states(schema, _filter_require(schema, kept, notes)))
 
 
 def _unique(states: Iterable[int]) -> list[int]:
@@ -110,7 +128,7 @@ def _expand_add(
     return _unique(result)
 
 
-def _filter_require(schema: CompiledSchema, states: list[int]) -> list[int]:
+def _filter_require(schema: CompiledSchema, states: list[int], notes: Notes | None) -> list[int]:
     """Drop states with an unmet `require`, round by round until nothing changes."""
     while True:
         inside = set(states)
@@ -121,10 +139,15 @@ def _filter_require(schema: CompiledSchema, states: list[int]) -> list[int]:
         ]
         if len(kept) == len(states):
             return kept
+        if notes is not None:
+            there = frozenset(inside)
+            notes.unmet += [(state, there) for state in states if state not in set(kept)]
         states = kept
 
 
-def _kept_backwards(schema: CompiledSchema, candidates: list[int]) -> list[int]:
+def _kept_backwards(
+    schema: CompiledSchema, candidates: list[int], notes: Notes | None
+) -> list[int]:
     """From last to first, drop each state that a not yet blocked candidate removes."""
     blockers: dict[int, list[int]] = {}
     for state in candidates:
@@ -133,8 +156,11 @@ def _kept_backwards(schema: CompiledSchema, candidates: list[int]) -> list[int]:
     blocked: set[int] = set()
     kept: list[int] = []
     for state in reversed(candidates):
-        if any(other not in blocked for other in blockers.get(state, ())):
+        by = tuple(other for other in blockers.get(state, ()) if other not in blocked)
+        if by:
             blocked.add(state)
+            if notes is not None:
+                notes.blocked.append((state, by))
         else:
             kept.append(state)
     return kept

@@ -65,6 +65,31 @@ class State:
         self.tags = (tags,) if isinstance(tags, str) else tuple(tags)
         self._name: StateName | None = None
 
+    def extend(self, overlay: State) -> State:
+        """A copy with the relations of `overlay` appended, and auto and multi if set there."""
+        changes: dict[str, Any] = {
+            kind: tuple(dict.fromkeys((*getattr(self, kind), *getattr(overlay, kind))))
+            for kind in _RELATIONS
+        }
+        auto, multi = self.auto or overlay.auto, self.multi or overlay.multi
+        return self.replace(auto=auto, multi=multi, **changes)
+
+    def set(self, auto: bool, multi: bool, overlay: State) -> State:
+        """A copy with both properties set, and the relations replaced that `overlay` has."""
+        return self.set_rels(overlay).replace(auto=auto, multi=multi)
+
+    def set_rels(self, overlay: State) -> State:
+        """A copy with those relations replaced that `overlay` has."""
+        return self.replace(**dict(overlay.relations()))
+
+    def clone(self) -> State:
+        """A copy."""
+        return self.replace()
+
+    def has_tag(self, tag: str) -> bool:
+        """Whether the state carries exactly this tag."""
+        return tag in self.tags
+
     def __set_name__(self, owner: type, name: str) -> None:
         if self._name is None:
             self._name = StateName(name)
@@ -75,9 +100,17 @@ class State:
 
     def relations(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """The relations that are set, in the order add, require, remove, after."""
-        for kind in ("add", "require", "remove", "after"):
+        for kind in _RELATIONS:
             if names := getattr(self, kind):
                 yield kind, names
+
+    def has_objects(self) -> bool:
+        """Whether a relation still refers to a `State` object instead of a name."""
+        for relation in (self.add, self.require, self.remove, self.after):
+            for item in relation:
+                if isinstance(item, State):
+                    return True
+        return False
 
     def replace(self, **changes: Any) -> State:
         """A copy with some fields changed."""
@@ -101,6 +134,7 @@ class State:
         return f"State({given})"
 
 
+_RELATIONS = ("add", "require", "remove", "after")
 _FIELDS = ("auto", "multi", "require", "add", "remove", "after", "tags")
 
 
@@ -142,7 +176,7 @@ class States:
                 )
         definitions: dict[str, State] = {}
         for base in cls.__bases__:
-            definitions |= getattr(base, "_definitions", {})
+            definitions |= _defined(base)
         definitions |= own
         cls._definitions = {
             name: _with_names(name, state, {id(own[key]): key for key in own})
@@ -160,14 +194,31 @@ class States:
         """The definitions as a mapping, in index order."""
         return dict(cls._definitions)
 
+    @classmethod
+    def groups(cls) -> dict[str, tuple[str, ...]]:
+        """Which class introduced which states: the own ones as ``self``, then each base's."""
+        found: dict[str, tuple[str, ...]] = {}
+        for owner in cls.__mro__:
+            if not issubclass(owner, States) or owner is States:
+                continue
+            inherited = {name for base in owner.__bases__ for name in _defined(base)}
+            names = tuple(name for name in owner._definitions if name not in inherited)
+            found["self" if owner is cls else owner.__name__] = names
+        return found
+
+
+def _defined(base: type) -> Mapping[str, State]:
+    return base._definitions if issubclass(base, States) else {}
+
 
 def _with_names(name: str, state: State, known: Mapping[int, str]) -> State:
     """Replace `State` objects in the relations by the names they were given."""
 
+    if not state.has_objects():
+        return state
+
     def named(kind: str) -> tuple[str, ...]:
         relation: tuple[object, ...] = getattr(state, kind)
-        if not any(isinstance(item, State) for item in relation):
-            return getattr(state, kind)  # type: ignore[no-any-return]
         names = []
         for item in relation:
             found = known.get(id(item)) if isinstance(item, State) else item
@@ -179,8 +230,7 @@ def _with_names(name: str, state: State, known: Mapping[int, str]) -> State:
             names.append(str(found))
         return tuple(names)
 
-    kinds = ("require", "add", "remove", "after")
-    return state.replace(**{kind: named(kind) for kind in kinds})
+    return state.replace(**{kind: named(kind) for kind in _RELATIONS})
 
 
 def definitions_of(schema: Schema | type[States]) -> dict[str, State]:
@@ -200,6 +250,8 @@ def definitions_of(schema: Schema | type[States]) -> dict[str, State]:
             raise SchemaError(f"state name {name!r}: a name is a non-empty string")
         if not isinstance(state, State):
             raise SchemaError(f"state {name}: {state!r} is not a State(...)")
+    if not any(state.has_objects() for state in schema.values()):
+        return dict(schema)
     known = {id(state): name for name, state in schema.items()}
     return {name: _with_names(name, state, known) for name, state in schema.items()}
 

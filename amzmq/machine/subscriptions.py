@@ -7,82 +7,21 @@ outside of the lock.
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
-from amzmq.machine.wait import StateCtx, Wait
+from amzmq.machine.conditions import (
+    ArgsWait,
+    Condition,
+    QueryWait,
+    QueueWait,
+    StatesWait,
+    TimeWait,
+)
+from amzmq.machine.wait import StateCtx, Wait, WaitOwner
 
-
-class StatesWait(Wait):
-    """Waits until all of `states` are active (`wanted` True), or all inactive."""
-
-    __slots__ = ("key", "missing", "states", "wanted")
-
-    def __init__(
-        self,
-        withdraw: Callable[[Wait], None],
-        key: Hashable,
-        states: frozenset[int],
-        wanted: bool,
-        missing: set[int],
-    ) -> None:
-        super().__init__(withdraw)
-        self.key = key
-        self.states = states
-        self.wanted = wanted
-        self.missing = missing
-
-
-class TimeWait(Wait):
-    """Waits until each state has reached its tick; each is remembered once reached."""
-
-    __slots__ = ("key", "missing")
-
-    def __init__(
-        self, withdraw: Callable[[Wait], None], key: Hashable, missing: dict[int, int]
-    ) -> None:
-        super().__init__(withdraw)
-        self.key = key
-        self.missing = missing
-
-
-class QueueWait(Wait):
-    """Waits until the queue tick has reached `tick`."""
-
-    __slots__ = ("tick",)
-
-    def __init__(self, withdraw: Callable[[Wait], None], tick: int) -> None:
-        super().__init__(withdraw)
-        self.tick = tick
-
-
-class QueryWait(Wait):
-    """Waits until a predicate over the clock is true at the end of a transition."""
-
-    __slots__ = ("query",)
-
-    def __init__(
-        self, withdraw: Callable[[Wait], None], query: Callable[[Mapping[str, int]], bool]
-    ) -> None:
-        super().__init__(withdraw)
-        self.query = query
-
-
-class ArgsWait(Wait):
-    """Waits until a state's final handlers ran with the given arguments."""
-
-    __slots__ = ("args", "state")
-
-    def __init__(
-        self, withdraw: Callable[[Wait], None], state: int, args: Mapping[str, object]
-    ) -> None:
-        super().__init__(withdraw)
-        self.state = state
-        self.args = dict(args)
-
-    def matches(self, args: Mapping[str, object]) -> bool:
-        """Whether `args` has every expected key with an equal value."""
-        return all(key in args and args[key] == value for key, value in self.args.items())
+_log = logging.getLogger("amzmq.machine")
 
 
 class Subscriptions:
@@ -92,74 +31,84 @@ class Subscriptions:
         lock: The owner's lock; held by the owner while it commits, by this while it registers.
 
     Attributes:
-        pending: How many waits and contexts are registered. The owner's fast road is open only
-            at 0.
+        pending: How many waits and contexts are registered.
+        watched: Bit mask of the states whose ticks some wait or context depends on.
+        always: How many waits want a look after every accepted transition: those for the
+            queue, for queries, and those with a token.
     """
 
     __slots__ = (
         "_contexts",
         "_lock",
         "_queue_ends",
+        "_shared",
+        "_time_waits",
+        "_tokened",
+        "_waits",
+        "always",
         "args_waits",
-        "by_state",
         "pending",
         "queries",
         "queue_waits",
-        "shared",
-        "time_waits",
+        "watched",
     )
 
     def __init__(self, lock: threading.Lock) -> None:
         self._lock = lock
         self.pending = 0
-        self.by_state: dict[int, list[StatesWait]] = {}
-        self.time_waits: dict[int, list[TimeWait]] = {}
+        self.watched = 0
+        self.always = 0
+        self._contexts: dict[int, StateCtx] = {}
+        # The states that are never left empty here: see _discard.
+        self._waits: dict[int, list[StatesWait]] = {}
+        self._time_waits: dict[int, list[TimeWait]] = {}
+        self._shared: dict[Hashable, Condition] = {}
+        self.args_waits: list[ArgsWait] = []
         self.queue_waits: list[QueueWait] = []
         self.queries: list[QueryWait] = []
-        self.args_waits: list[ArgsWait] = []
-        self.shared: dict[Hashable, Wait] = {}
-        self._contexts: dict[int, StateCtx] = {}
+        self._tokened: list[Condition] = []
         self._queue_ends: list[Wait] = []
+
+    def concerns(self, mask: int) -> bool:
+        """Whether an accepted transition that ticks the states of `mask` may release a wait."""
+        return self.always > 0 or self.watched & mask != 0
 
     # Registering. The caller holds the lock and has found the condition not met yet.
 
-    def wait_states(self, states: frozenset[int], wanted: bool, missing: set[int]) -> Wait:
-        """Register (or share) a wait for states being active or inactive."""
-        key = ("states", wanted, states)
-        found = self.shared.get(key)
-        if found is not None:
-            return found
-        wait = StatesWait(self.withdraw, key, states, wanted, missing)
-        for state in sorted(states):
-            self.by_state.setdefault(state, []).append(wait)
-        return self._add_shared(key, wait)
+    def shared(self, key: Hashable) -> Condition | None:
+        """The registered wait of this key."""
+        return self._shared.get(key)
 
-    def wait_time(self, times: Mapping[int, int], missing: dict[int, int]) -> Wait:
-        """Register (or share) a wait for ticks."""
-        key = ("time", tuple(times.items()))
-        found = self.shared.get(key)
-        if found is not None:
-            return found
-        wait = TimeWait(self.withdraw, key, missing)
-        for state in missing:
-            self.time_waits.setdefault(state, []).append(wait)
-        return self._add_shared(key, wait)
-
-    def wait_queue(self, tick: int) -> Wait:
-        """Register a wait for a queue tick."""
-        wait = QueueWait(self.withdraw, tick)
-        self.queue_waits.append(wait)
+    def enlist(self, wait: Condition) -> Condition:
+        """Register a wait."""
+        wait.listed = True
         self.pending += 1
+        if wait.key is not None:
+            self._shared.setdefault(wait.key, wait)
+        if wait.token is not None:
+            self._tokened.append(wait)
+            self.always += 1
+        if isinstance(wait, StatesWait):
+            for state in sorted(wait.states):
+                self._waits.setdefault(state, []).append(wait)
+        elif isinstance(wait, TimeWait):
+            for state in wait.missing:
+                self._time_waits.setdefault(state, []).append(wait)
+        elif isinstance(wait, ArgsWait):
+            self.args_waits.append(wait)
+        else:
+            self.always += 1
+            if isinstance(wait, QueueWait):
+                self.queue_waits.append(wait)
+            elif isinstance(wait, QueryWait):
+                self.queries.append(wait)
+        for state in wait.watched():
+            self.watched |= 1 << state
         return wait
 
-    def wait_query(self, query: Callable[[Mapping[str, int]], bool]) -> Wait:
-        """Register a predicate."""
-        wait = QueryWait(self.withdraw, query)
-        self.queries.append(wait)
-        self.pending += 1
-        return wait
-
-    def wait_args(self, state: int, args: Mapping[str, object]) -> Wait:
+    def wait_args(
+        self, owner: WaitOwner, state: int, args: Mapping[str, object], token: Wait | None
+    ) -> Wait:
         """Register (or share) a wait for a call with arguments.
 
         A wait whose arguments are a subset of an existing one's shares it (a quirk of the
@@ -170,14 +119,11 @@ class Subscriptions:
                 key in wait.args and wait.args[key] == value for key, value in args.items()
             ):
                 return wait
-        wait = ArgsWait(self.withdraw, state, args)
-        self.args_waits.append(wait)
-        self.pending += 1
-        return wait
+        return self.enlist(ArgsWait(owner, token, state, args))
 
     def wait_queue_ends(self) -> Wait:
         """Register a wait for the end of the current drain."""
-        wait = Wait(self.withdraw)
+        wait = Wait()
         self._queue_ends.append(wait)
         self.pending += 1
         return wait
@@ -188,12 +134,8 @@ class Subscriptions:
         if context is None:
             context = self._contexts[state] = StateCtx(machine_id, name, tick)
             self.pending += 1
+            self.watched |= 1 << state
         return context
-
-    def _add_shared(self, key: Hashable, wait: Wait) -> Wait:
-        self.shared[key] = wait
-        self.pending += 1
-        return wait
 
     # Releasing.
 
@@ -202,15 +144,21 @@ class Subscriptions:
         if not self._contexts:
             return
         with self._lock:
-            expired = [self._contexts.pop(s) for s in states if s in self._contexts]
-            self.pending -= len(expired)
+            expired = []
+            for state in states:
+                context = self._contexts.pop(state, None)
+                if context is not None:
+                    expired.append(context)
+                    self.pending -= 1
+                    self._unwatch(state)
         for context in expired:
             context.release()
 
     def args_called(self, state: int, args: Mapping[str, object]) -> None:
         """A state's final handlers have run with `args`."""
         with self._lock:
-            matched = [w for w in self.args_waits if w.state == state and w.matches(args)]
+            matched = [wait for wait in self.args_waits if _expired(wait)]
+            matched += [w for w in self.args_waits if w.state == state and w.matches(args)]
             self._drop(matched)
         for wait in matched:
             wait.release()
@@ -219,7 +167,7 @@ class Subscriptions:
         self,
         activated: Iterable[int],
         deactivated: Iterable[int],
-        ticks: list[int],
+        ticks: Sequence[int],
         ticked: Iterable[int],
         queue_tick: int,
         clock: Callable[[], Mapping[str, int]],
@@ -228,10 +176,13 @@ class Subscriptions:
         if not self.pending:
             return
         with self._lock:
-            matched: list[Wait] = []
-            if self.by_state:
+            matched: list[Condition] = []
+            if self._tokened:
+                expired = [wait for wait in self._tokened if _expired(wait)]
+                matched += [wait for wait in expired if not isinstance(wait, ArgsWait)]
+            if self._waits:
                 matched += self._match_states(tuple(activated), tuple(deactivated))
-            if self.time_waits:
+            if self._time_waits:
                 matched += self._match_times(ticks, ticked)
             matched += [wait for wait in self.queue_waits if wait.tick <= queue_tick]
             self._drop(matched)
@@ -252,7 +203,7 @@ class Subscriptions:
         matched: dict[StatesWait, None] = {}
         for states, meets in ((activated, True), (deactivated, False)):
             for state in states:
-                for wait in self.by_state.get(state, ()):
+                for wait in self._waits.get(state, ()):
                     if wait.wanted is not meets:
                         wait.missing.add(state)
                         continue
@@ -261,19 +212,21 @@ class Subscriptions:
                         matched[wait] = None
         return list(matched)
 
-    def _match_times(self, ticks: list[int], ticked: Iterable[int]) -> list[TimeWait]:
+    def _match_times(self, ticks: Sequence[int], ticked: Iterable[int]) -> list[TimeWait]:
         matched = []
         for state in sorted(ticked):
-            for wait in self.time_waits.get(state, ()):
-                wanted = wait.missing.get(state)
-                if wanted is not None and ticks[state] >= wanted:
-                    del wait.missing[state]
-                    if not wait.missing:
-                        matched.append(wait)
+            for wait in list(self._time_waits.get(state, ())):
+                if ticks[state] < wait.missing[state]:
+                    continue
+                del wait.missing[state]
+                _discard(self._time_waits, state, wait)
+                self._unwatch(state)
+                if not wait.missing:
+                    matched.append(wait)
         return matched
 
     def _process_queries(self, queries: list[QueryWait], clock: Mapping[str, int]) -> None:
-        matched = [wait for wait in queries if wait.query(clock)]
+        matched = [wait for wait in queries if _holds(wait, clock)]
         with self._lock:
             self._drop(matched)
         for wait in matched:
@@ -292,49 +245,109 @@ class Subscriptions:
     def release_all(self) -> None:
         """Release everything: the machine is disposed."""
         with self._lock:
-            waits: list[Wait] = [
-                *self._contexts.values(),
-                *self.shared.values(),
-                *self.queue_waits,
-                *self.queries,
-                *self.args_waits,
-                *self._queue_ends,
-            ]
-            for register in (self._contexts, self.shared, self.by_state, self.time_waits):
+            waits: list[Wait] = [*self._contexts.values(), *self._listed(), *self._queue_ends]
+            for register in (self._contexts, self._shared, self._waits, self._time_waits):
                 register.clear()
-            for waiting in (self.queue_waits, self.queries, self.args_waits, self._queue_ends):
+            for waiting in (self.queue_waits, self.queries, self.args_waits):
                 waiting.clear()
-            self.pending = 0
+            self._tokened.clear()
+            self._queue_ends.clear()
+            self.pending = self.watched = self.always = 0
         for wait in waits:
             wait.release()
 
-    def withdraw(self, wait: Wait) -> None:
-        """Forget a wait that nobody waits for any more."""
-        with self._lock:
-            self._drop([wait])
+    def _listed(self) -> list[Condition]:
+        """Every registered wait once, without contexts and those for the drain's end."""
+        waits = [wait for waits in self._waits.values() for wait in waits]
+        times = [wait for timed in self._time_waits.values() for wait in timed]
+        others = (*self.queue_waits, *self.queries, *self.args_waits)
+        return list(dict.fromkeys((*waits, *times, *others)))
 
-    def _drop(self, waits: Iterable[Wait]) -> None:
+    # Leaving.
+
+    def drop(self, wait: Condition) -> None:
+        """Take a wait out of all registers; the caller holds the lock."""
+        self._drop((wait,))
+
+    def _drop(self, waits: Iterable[Condition]) -> None:
         for wait in waits:
-            if self._remove(wait):
-                self.pending -= 1
+            if not wait.listed:
+                continue
+            wait.listed = False
+            self.pending -= 1
+            if wait.key is not None and self._shared.get(wait.key) is wait:
+                del self._shared[wait.key]
+            if wait.token is not None:
+                self._tokened.remove(wait)
+                self.always -= 1
+            self._unregister(wait)
 
-    def _remove(self, wait: Wait) -> bool:
-        """Take a wait out of its registers; False when it was not there any more."""
-        if isinstance(wait, (StatesWait, TimeWait)):
-            if self.shared.get(wait.key) is not wait:
-                return False
-            del self.shared[wait.key]
+    def _unregister(self, wait: Condition) -> None:
+        if isinstance(wait, StatesWait):
+            for state in wait.states:
+                _discard(self._waits, state, wait)
+        elif isinstance(wait, TimeWait):
+            for state in wait.missing:
+                _discard(self._time_waits, state, wait)
+        elif isinstance(wait, ArgsWait):
+            self.args_waits.remove(wait)
+        else:
+            self.always -= 1
+            if isinstance(wait, QueueWait):
+                self.queue_waits.remove(wait)
+            elif isinstance(wait, QueryWait):
+                self.queries.remove(wait)
+        for state in wait.watched():
+            self._unwatch(state)
+
+    def _unwatch(self, state: int) -> None:
+        """Take a state out of the mask when nobody depends on it any more."""
+        if state in self._waits or state in self._time_waits or state in self._contexts:
+            return
+        if not any(wait.state == state for wait in self.args_waits):
+            self.watched &= ~(1 << state)
+
+    # Another order of states.
+
+    def renumber(self, new: Mapping[int, int]) -> None:
+        """Follow a change of the schema; `new` gives each old index its new one.
+
+        The caller holds the lock.
+        """
+        waits = self._listed()
+        contexts = {new[state]: context for state, context in self._contexts.items()}
+        self._drop(waits)
+        self._contexts = contexts
+        for wait in waits:
             if isinstance(wait, StatesWait):
-                for state in wait.states:
-                    _discard(self.by_state, state, wait)
-            else:
-                for state in [s for s, waits in self.time_waits.items() if wait in waits]:
-                    _discard(self.time_waits, state, wait)
-            return True
-        for register in (self.queue_waits, self.queries, self.args_waits, self._queue_ends):
-            if wait in register:
-                register.remove(wait)  # type: ignore[arg-type]
-                return True
+                wait.states = frozenset(new[state] for state in wait.states)
+                wait.missing = {new[state] for state in wait.missing}
+                wait.key = states_key(wait.states, wait.wanted, wait.token)
+            elif isinstance(wait, TimeWait):
+                wait.missing = {new[state]: tick for state, tick in wait.missing.items()}
+                wait.key = None  # what it was asked for may be reached in part already
+            elif isinstance(wait, ArgsWait):
+                wait.state = new[wait.state]
+            self.enlist(wait)
+        for state in contexts:
+            self.watched |= 1 << state
+
+
+def states_key(states: frozenset[int], wanted: bool, token: Wait | None) -> Hashable:
+    """What makes two waits for states equal."""
+    return ("states", wanted, states, token)
+
+
+def _expired(wait: Condition) -> bool:
+    return wait.token is not None and wait.token.done()
+
+
+def _holds(wait: QueryWait, clock: Mapping[str, int]) -> bool:
+    try:
+        return bool(wait.query(clock))
+    except Exception:
+        # The mutation that is asked about has happened; its caller cannot do anything about it.
+        _log.exception("a query of when_query failed; it goes on waiting")
         return False
 
 

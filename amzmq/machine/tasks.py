@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from amzmq.machine.handlers import Call
+from amzmq.machine.wait import StateCtx, call_on
 
 if TYPE_CHECKING:
     from amzmq.machine.event import Event
@@ -20,35 +22,48 @@ class HandlerTasks:
         machine: The owner; an exception in a task becomes `add_err` on it.
     """
 
-    __slots__ = ("_idle", "_machine", "_running")
+    __slots__ = ("_guard", "_idle", "_machine", "_running")
 
     def __init__(self, machine: Machine) -> None:
+        # Tasks end on the threads of their loops, and any thread may dispose the machine.
+        self._guard = threading.Lock()
         self._machine = machine
         self._running: set[asyncio.Task[None]] = set()
         self._idle: list[Callable[[], None]] = []
 
     def start(self, call: Call, event: Event, state: int | None) -> None:
         """Run an async handler on the loop it was bound on, from any thread."""
+        loop = call.loop
+        assert loop is not None
         machine = self._machine
-        handlers = machine._handlers
-        assert handlers is not None
-        assert handlers.loop is not None
         context = None if state is None else machine.state_ctx(machine.state_names[state])
+        call_on(loop, lambda: self._create(loop, call, event, context))
 
-        def create() -> None:
-            if context is not None and context.expired:
-                return
-            task = loop.create_task(self._run(call, event), name=f"{machine.id}.{event.name}")
+    def _create(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        call: Call,
+        event: Event,
+        context: StateCtx | None,
+    ) -> None:
+        if self._machine.is_disposing or (context is not None and context.expired):
+            return
+        name = f"{self._machine.id}.{event.name}"
+        task = loop.create_task(self._run(call, event), name=name)
+        with self._guard:
             self._running.add(task)
-            task.add_done_callback(self._finished)
-            if context is not None:
-                context.add_done_callback(lambda: _cancel(loop, task))
 
-        loop = handlers.loop
-        if _runs_here(loop):
-            create()
-        else:
-            loop.call_soon_threadsafe(create)
+        def cancel() -> None:
+            _cancel(task)
+
+        def finished(_: asyncio.Task[None]) -> None:
+            if context is not None:
+                context.remove_done_callback(cancel)
+            self._finished(task)
+
+        task.add_done_callback(finished)
+        if context is not None:
+            context.add_done_callback(cancel)
 
     async def _run(self, call: Call, event: Event) -> None:
         try:
@@ -57,31 +72,27 @@ class HandlerTasks:
             self._machine.add_err(error, event=event)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        if not self._running:
-            idle, self._idle = self._idle, []
-            for callback in idle:
-                callback()
+        idle: list[Callable[[], None]] = []
+        with self._guard:
+            self._running.discard(task)
+            if not self._running:
+                idle, self._idle = self._idle, idle
+        for callback in idle:
+            callback()
 
     def cancel_all(self, then: Callable[[], None]) -> None:
         """Cancel every task; `then` is called when the last one has ended."""
-        if not self._running:
+        with self._guard:
+            # A task whose loop is closed never runs again: nothing is to be waited for.
+            self._running = {task for task in self._running if not task.get_loop().is_closed()}
+            running = list(self._running)
+            if running:
+                self._idle.append(then)
+        for task in running:
+            _cancel(task)
+        if not running:
             then()
-            return
-        self._idle.append(then)
-        for task in list(self._running):
-            _cancel(task.get_loop(), task)
 
 
-def _cancel(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
-    if _runs_here(loop):
-        task.cancel()
-    elif not loop.is_closed():
-        loop.call_soon_threadsafe(task.cancel)
-
-
-def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
-    try:
-        return asyncio.get_running_loop() is loop
-    except RuntimeError:
-        return False
+def _cancel(task: asyncio.Task[None]) -> None:
+    call_on(task.get_loop(), task.cancel)

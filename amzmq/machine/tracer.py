@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,9 +11,13 @@ if TYPE_CHECKING:
     from amzmq.machine.schema import State
     from amzmq.machine.transition import Transition
 
+_log = logging.getLogger("amzmq.machine")
+
 
 class Tracer:
     """Base of tracers: override what you need. `machine` is a Machine or a NetworkMachine.
+
+    An exception in a callback is logged and goes no further: what is traced is not at fault.
 
     Attributes:
         id: Names the tracer for `detach_tracer`; required.
@@ -53,5 +58,35 @@ class Tracer:
     def schema_change(self, machine: Any, old: Mapping[str, State]) -> None:
         """The schema was replaced."""
 
+    def verify_states(self, machine: Any) -> None:
+        """The order of the states was fixed."""
+
     def machine_dispose(self, machine_id: str) -> None:
         """The machine is being disposed."""
+
+
+class LastTransition(Tracer):
+    """Keeps the transition that ended last.
+
+    Attributes:
+        last: That transition; None before the first one.
+    """
+
+    id = "lasttx"
+
+    def __init__(self) -> None:
+        self.last: Transition | None = None
+
+    def transition_end(self, tx: Transition) -> None:
+        """Keep it."""
+        self.last = tx
+
+
+def tell(tracers: Iterable[Tracer], callback: str, *args: object) -> None:
+    """Call one callback of every tracer, in bind order."""
+    for tracer in tracers:
+        try:
+            getattr(tracer, callback)(*args)
+        except Exception:
+            # A transition cannot stop half way because somebody looks on.
+            _log.exception("tracer %r failed in %s", tracer.id, callback)

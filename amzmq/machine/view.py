@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from amzmq.errors import InvalidArgs, StateUnknown
 from amzmq.machine.clock import Time, next_active_in
 from amzmq.machine.compiled import CompiledSchema
+from amzmq.machine.conditions import Condition, QueryWait, QueueWait, StatesWait, TimeWait
 from amzmq.machine.schema import EXCEPTION, State
-from amzmq.machine.subscriptions import Subscriptions
+from amzmq.machine.subscriptions import Subscriptions, states_key
 from amzmq.machine.wait import StateCtx, Wait
 
 
@@ -25,6 +27,7 @@ class MachineView:
 
     __slots__ = (
         "__weakref__",
+        "_compiled",
         "_disposed_wait",
         "_id",
         "_index",
@@ -39,6 +42,7 @@ class MachineView:
 
     def __init__(self, id: str, schema: CompiledSchema) -> None:
         self._id = id
+        self._compiled = schema
         self._names = schema.names
         self._index: Mapping[str, int] = schema.index
         self._states: Mapping[str, State] = schema.states
@@ -72,6 +76,11 @@ class MachineView:
         return self._names
 
     @property
+    def compiled(self) -> CompiledSchema:
+        """The schema by indexes; shared by all machines of an equal one."""
+        return self._compiled
+
+    @property
     def schema(self) -> dict[str, State]:
         """A copy of the sanitised schema."""
         return dict(self._states)
@@ -85,6 +94,48 @@ class MachineView:
     def machine_tick(self) -> int:
         """How many times the machine's clock was imported."""
         return self._machine_tick
+
+    @property
+    def schema_ver(self) -> int:
+        """The number of states; a schema only ever grows."""
+        return len(self._names)
+
+    def parse_states(self, *states: str) -> list[str]:
+        """Those of `states` that the machine has, each once, in the given order."""
+        return [state for state in dict.fromkeys(states) if state in self._index]
+
+    def relations_of(self, state: str) -> list[str]:
+        """The kinds of relations a state has, in the order add, require, remove, after.
+
+        Raises:
+            StateUnknown: The name is not a state of this machine.
+        """
+        self._indexes((state,))
+        return [kind for kind, _ in self._states[state].relations()]
+
+    def relations_between(self, state: str, other: str) -> list[str]:
+        """The kinds of relations from `state` to `other`; the order is that of `relations_of`.
+
+        Raises:
+            StateUnknown: A name is not a state of this machine.
+        """
+        self._indexes((state, other))
+        return [kind for kind, names in self._states[state].relations() if other in names]
+
+    def inbound_relations_of(self, state: str) -> list[str]:
+        """The other states that relate to `state`, one entry for each relation.
+
+        Raises:
+            StateUnknown: The name is not a state of this machine.
+        """
+        self._indexes((state,))
+        return [
+            name
+            for name in self._names
+            if name != state
+            for _, names in self._states[name].relations()
+            if state in names
+        ]
 
     def has(self, *states: str) -> bool:
         """Whether all the names are states of this machine."""
@@ -177,11 +228,15 @@ class MachineView:
     # Text.
 
     def __str__(self) -> str:
-        """The active states with their ticks, e.g. ``(A:1 B:3)``."""
+        """The active states with their ticks, e.g. ``(A:1 B:3)``; "" once disposed."""
+        if self.is_disposed:
+            return ""
         return f"({self._listed(self.time(), 1)})"
 
     def string_all(self) -> str:
         """All states with their ticks, e.g. ``(A:1 B:3) [C:2 Exception:0]``."""
+        if self.is_disposed:
+            return ""
         time = self.time()
         return f"({self._listed(time, 1)}) [{self._listed(time, 0)}]"
 
@@ -206,22 +261,43 @@ class MachineView:
         lines += [f"    |{label:<9}{value}" for label, value in rows]
         return "\n".join(lines) + "\n"
 
+    def export(self) -> dict[str, Any]:
+        """Id, names, ticks, queue tick and machine tick, as plain values (spec machine 9.4)."""
+        with self._lock:
+            return {
+                "id": self._id,
+                "state_names": list(self._names),
+                "time": list(self._ticks),
+                "queue_tick": self._queue_tick,
+                "machine_tick": self._machine_tick,
+            }
+
     # Waits (spec machine 6).
 
-    def when(self, *states: str) -> Wait:
-        """Wait until all of `states` are active at once."""
-        return self._when_states(states, True)
+    def when(self, *states: str, ctx: Wait | None = None) -> Wait:
+        """Wait until all of `states` are active at once.
 
-    def when_not(self, *states: str) -> Wait:
-        """Wait until all of `states` are inactive at once."""
-        return self._when_states(states, False)
+        Args:
+            states: Names.
+            ctx: A state context, or any wait: once it is done, so is this wait, at the latest
+                after the next accepted mutation. Look again at the states then.
+        """
+        return self._when_states(states, True, ctx)
 
-    def when_err(self) -> Wait:
-        """Wait until Exception is active."""
-        return self._when_states((EXCEPTION,), True)
+    def when_not(self, *states: str, ctx: Wait | None = None) -> Wait:
+        """Wait until all of `states` are inactive at once; `ctx` as for `when`."""
+        return self._when_states(states, False, ctx)
 
-    def when_time(self, times: Mapping[str, int]) -> Wait:
+    def when_err(self, *, ctx: Wait | None = None) -> Wait:
+        """Wait until Exception is active; `ctx` as for `when`."""
+        return self._when_states((EXCEPTION,), True, ctx)
+
+    def when_time(self, times: Mapping[str, int], *, ctx: Wait | None = None) -> Wait:
         """Wait until each state has reached its tick, not necessarily all at once.
+
+        Args:
+            times: The tick of each state.
+            ctx: As for `when`.
 
         Raises:
             InvalidArgs: `times` is empty or no mapping.
@@ -229,37 +305,43 @@ class MachineView:
         """
         if not isinstance(times, Mapping) or not times:
             raise InvalidArgs(f"when_time({times!r}): give a mapping like {{'Ready': 3}}")
-        wanted = dict(zip(self._indexes(tuple(times)), times.values(), strict=False))
         with self._lock:
-            if self.is_disposed:
+            indexes = self._indexes(tuple(times))
+            if self._is_moot(ctx):
                 return _released()
+            wanted = dict(zip(indexes, times.values(), strict=True))
+            key = ("time", tuple(wanted.items()), ctx)
+            if (found := self._subs.shared(key)) is not None:
+                return found
             missing = {at: tick for at, tick in wanted.items() if self._ticks[at] < tick}
             if missing:
-                return self._subs.wait_time(wanted, missing)
+                return self._subs.enlist(TimeWait(self, ctx, key, missing))
         return _released()
 
-    def when_ticks(self, state: str, ticks: int) -> Wait:
-        """Wait until `state` has ticked `ticks` times from now."""
-        return self.when_time({state: self.tick(state) + ticks})
+    def when_ticks(self, state: str, ticks: int, *, ctx: Wait | None = None) -> Wait:
+        """Wait until `state` has ticked `ticks` times from now; `ctx` as for `when`."""
+        return self.when_time({state: self.tick(state) + ticks}, ctx=ctx)
 
-    def when_next_active(self, state: str) -> Wait:
+    def when_next_active(self, state: str, *, ctx: Wait | None = None) -> Wait:
         """Wait for the next activation of `state`; the current one does not count."""
-        return self.when_ticks(state, next_active_in(self.tick(state)))
+        return self.when_ticks(state, next_active_in(self.tick(state)), ctx=ctx)
 
-    def when_query(self, query: Callable[[Mapping[str, int]], bool]) -> Wait:
+    def when_query(
+        self, query: Callable[[Mapping[str, int]], bool], *, ctx: Wait | None = None
+    ) -> Wait:
         """Wait until `query(clock)` is true after a transition; not evaluated right now."""
         if not callable(query):
             raise InvalidArgs(f"when_query({query!r}): give a function of the clock")
         with self._lock:
-            if not self.is_disposed:
-                return self._subs.wait_query(query)
+            if not self._is_moot(ctx):
+                return self._subs.enlist(QueryWait(self, ctx, query))
         return _released()
 
-    def when_queue(self, tick: int) -> Wait:
+    def when_queue(self, tick: int, *, ctx: Wait | None = None) -> Wait:
         """Wait until the queue has reached `tick`; any Result of a mutation may be passed."""
         with self._lock:
-            if self._queue_tick < tick and not self.is_disposed:
-                return self._subs.wait_queue(tick)
+            if self._queue_tick < tick and not self._is_moot(ctx):
+                return self._subs.enlist(QueueWait(self, ctx, tick))
         return _released()
 
     def when_disposed(self) -> Wait:
@@ -277,25 +359,62 @@ class MachineView:
         Raises:
             StateUnknown: The name is not a state of this machine.
         """
-        indexes = self._indexes((state,))
         with self._lock:
+            indexes = self._indexes((state,))
             if self.is_disposed:
                 return StateCtx(self._id, state, 0)
             at = indexes[0]
             return self._subs.context(self._id, state, at, self._ticks[at])
 
-    def _when_states(self, states: tuple[str, ...], wanted: bool) -> Wait:
-        indexes = frozenset(self._indexes(states))
+    def _when_states(self, states: tuple[str, ...], wanted: bool, ctx: Wait | None) -> Wait:
         with self._lock:
-            if self.is_disposed:
+            indexes = frozenset(self._indexes(states))
+            if self._is_moot(ctx):
                 return _released()
-            missing = {at for at in indexes if (self._ticks[at] & 1 == 1) is not wanted}
-            if missing:
-                return self._subs.wait_states(indexes, wanted, missing)
+            key = states_key(indexes, wanted, ctx)
+            if (found := self._subs.shared(key)) is not None:
+                return found
+            wait = StatesWait(self, ctx, key, indexes, wanted)
+            if not wait.met(self._ticks, self._queue_tick):
+                return self._subs.enlist(wait)
         return _released()
 
+    def _is_moot(self, ctx: Wait | None) -> bool:
+        """Whether waiting makes no sense: disposed, or the token is done already."""
+        return self.is_disposed or (ctx is not None and ctx.done())
+
+    def _withdraw(self, wait: Wait) -> None:
+        assert isinstance(wait, Condition)
+        with self._lock:
+            # Somebody may have come back to it before the lock was free.
+            if wait.cancelled():
+                self._subs.drop(wait)
+
+    def _rejoin(self, wait: Wait) -> None:
+        assert isinstance(wait, Condition)
+        with self._lock:
+            if wait.listed:
+                return
+            if not self._is_moot(wait.token) and not wait.met(self._ticks, self._queue_tick):
+                self._subs.enlist(wait)
+                return
+        wait.release()
+
+    def _adopt(self, schema: CompiledSchema) -> None:
+        """Change to another schema that has all the present states; the caller holds the lock.
+
+        Ticks are kept by name, new states start at 0, and waits go on.
+        """
+        ticks = dict(zip(self._names, self._ticks, strict=True))
+        new = {at: schema.index[name] for at, name in enumerate(self._names)}
+        self._names = schema.names
+        self._index = schema.index
+        self._states = schema.states
+        self._ticks = [ticks.get(name, 0) for name in schema.names]
+        self._subs.renumber(new)
+
     def _indexes(self, states: tuple[str, ...]) -> tuple[int, ...]:
-        """The indexes of names.
+        """The indexes of names; none on a disposed machine.
 
         Raises:
             StateUnknown: A name is not a state of this machine.

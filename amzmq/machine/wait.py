@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Generator
-from typing import Any
+from types import TracebackType
+from typing import Any, Protocol
 
 from amzmq.errors import BlockingWait
 
+_log = logging.getLogger("amzmq.machine")
+
 _guard = threading.Lock()
 """Guards the callbacks of all waits: held only to append, remove or take them."""
+
+
+class WaitOwner(Protocol):
+    """Where waits are registered."""
+
+    def _withdraw(self, wait: Wait) -> None:
+        """Nobody waits for it at present: drop it."""
+
+    def _rejoin(self, wait: Wait) -> None:
+        """Somebody waits for it again: register it, or release it if its condition is met."""
 
 
 class Wait:
@@ -18,17 +32,17 @@ class Wait:
 
     ``await wait`` in a coroutine, `wait.wait(timeout)` in a thread, `done()` to look,
     `add_done_callback()` to be told. Equal waits are one shared object. When the last one who
-    waits gives up (a cancellation, a timeout), the wait itself is withdrawn from the machine
-    and `cancelled()` says so.
+    waits gives up (a cancellation, a timeout), the wait leaves nothing behind in the machine
+    and `cancelled()` says so; whoever waits for it again brings it back.
     """
 
-    __slots__ = ("_callbacks", "_cancelled", "_done", "_withdraw")
+    __slots__ = ("_callbacks", "_cancelled", "_done", "_owner")
 
-    def __init__(self, withdraw: Callable[[Wait], None] | None = None) -> None:
+    def __init__(self, owner: WaitOwner | None = None) -> None:
         self._done = False
         self._cancelled = False
         self._callbacks: list[Callable[[], None]] = []
-        self._withdraw = withdraw
+        self._owner = owner
 
     def done(self) -> bool:
         """Whether the condition was met, or the machine disposed."""
@@ -41,10 +55,26 @@ class Wait:
     def add_done_callback(self, callback: Callable[[], None]) -> None:
         """Call `callback` once when done: at once if it is, else on the releasing thread."""
         with _guard:
-            if not self._done:
+            done = self._done
+            rejoin = self._cancelled
+            if not done:
                 self._callbacks.append(callback)
+                self._cancelled = False
+        if done:
+            callback()
+        elif rejoin and self._owner is not None:
+            self._owner._rejoin(self)
+
+    def remove_done_callback(self, callback: Callable[[], None]) -> None:
+        """Forget a callback; the wait is withdrawn with its last one."""
+        with _guard:
+            if self._done or callback not in self._callbacks:
                 return
-        callback()
+            self._callbacks.remove(callback)
+            if self._callbacks or self._owner is None:
+                return
+            self._cancelled = True
+        self._owner._withdraw(self)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block the calling thread until done.
@@ -70,26 +100,22 @@ class Wait:
         try:
             return released.wait(timeout)
         finally:
-            self._give_up(released.set)
+            self.remove_done_callback(released.set)
 
     def __await__(self) -> Generator[Any, None, None]:
         if self._done:
             return
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        thread = threading.get_ident()
 
         def wake() -> None:
-            if threading.get_ident() == thread:
-                _resolve(future)
-            elif not loop.is_closed():
-                loop.call_soon_threadsafe(_resolve, future)
+            call_on(loop, lambda: None if future.done() else future.set_result(None))
 
         self.add_done_callback(wake)
         try:
             yield from future
         finally:
-            self._give_up(wake)
+            self.remove_done_callback(wake)
 
     def release(self) -> None:
         """Mark as done and tell everybody; the owner of the condition calls it."""
@@ -99,28 +125,115 @@ class Wait:
             self._done = True
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
-            callback()
-
-    def _give_up(self, callback: Callable[[], None]) -> None:
-        """Forget one callback; without any left, withdraw the wait."""
-        with _guard:
-            if self._done or callback not in self._callbacks:
-                return
-            self._callbacks.remove(callback)
-            if self._callbacks:
-                return
-            self._cancelled = True
-        if self._withdraw is not None:
-            self._withdraw(self)
+            try:
+                callback()
+            except Exception:
+                # The others wait too, and the mutation that released them is not at fault.
+                _log.exception("a callback of %r failed", self)
 
     def __repr__(self) -> str:
         state = "done" if self._done else "cancelled" if self._cancelled else "pending"
         return f"<{type(self).__name__} {state}>"
 
 
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+class StateCtx(Wait):
+    """The life of one state until its tick next changes (spec machine 6.2).
+
+    Made for an active state it expires when the state is left (or entered again, for a multi
+    state); made for an inactive one, when the state is next entered. ``async with`` runs a
+    block that ends with it: the block is cancelled, and execution goes on after it.
+
+    Attributes:
+        machine_id: The machine.
+        state: The state's name.
+        tick: Its tick when the context was made.
+    """
+
+    __slots__ = ("_scopes", "machine_id", "state", "tick")
+
+    def __init__(self, machine_id: str, state: str, tick: int) -> None:
+        super().__init__()
+        self.machine_id = machine_id
+        self.state = state
+        self.tick = tick
+        # One context is shared by all who ask for it, so by several tasks.
+        self._scopes: dict[asyncio.Task[Any], list[_Scope]] = {}
+
+    @property
+    def expired(self) -> bool:
+        """Whether the state's tick has changed since."""
+        return self._done
+
+    async def __aenter__(self) -> StateCtx:
+        task = asyncio.current_task()
+        assert task is not None
+        scope = _Scope(task)
+        self._scopes.setdefault(task, []).append(scope)
+        self.add_done_callback(scope.expire)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        task = asyncio.current_task()
+        assert task is not None
+        scope = self._scopes[task].pop()
+        if not self._scopes[task]:
+            del self._scopes[task]
+        self.remove_done_callback(scope.expire)
+        return scope.closes(error)
+
+
+class _Scope:
+    """One ``async with`` of a state context: cancels its task, and knows that it did."""
+
+    __slots__ = ("_before", "_fired", "_loop", "_open", "_task")
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self._task = task
+        self._loop = task.get_loop()
+        self._before = task.cancelling()
+        self._open = True
+        self._fired = False
+
+    def expire(self) -> None:
+        call_on(self._loop, self._cancel)
+
+    def _cancel(self) -> None:
+        if self._open:
+            self._fired = True
+            self._task.cancel()
+
+    def closes(self, error: BaseException | None) -> bool:
+        """The block has ended; whether its cancellation was this scope's own."""
+        self._open = False
+        if not self._fired:
+            return False
+        alone = self._task.uncancel() <= self._before
+        return alone and isinstance(error, asyncio.CancelledError)
+
+
+def call_on(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
+    """Call on the thread of `loop`: at once when it is this one; never once it is closed."""
+    if runs_here(loop):
+        callback()
+        return
+    try:
+        loop.call_soon_threadsafe(callback)
+    except RuntimeError:
+        if not loop.is_closed():
+            raise
+
+
+def runs_here(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether `loop` runs on this thread right now."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
 def _on_event_loop() -> bool:
@@ -129,29 +242,3 @@ def _on_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-class StateCtx(Wait):
-    """The life of one state until its tick next changes (spec machine 6.2).
-
-    Made for an active state it expires when the state is left (or entered again, for a multi
-    state); made for an inactive one, when the state is next entered.
-
-    Attributes:
-        machine_id: The machine.
-        state: The state's name.
-        tick: Its tick when the context was made.
-    """
-
-    __slots__ = ("machine_id", "state", "tick")
-
-    def __init__(self, machine_id: str, state: str, tick: int) -> None:
-        super().__init__()
-        self.machine_id = machine_id
-        self.state = state
-        self.tick = tick
-
-    @property
-    def expired(self) -> bool:
-        """Whether the state's tick has changed since."""
-        return self._done

@@ -1,0 +1,288 @@
+"""A machine from outside of its mutations: parents, export, another schema, the end.
+
+Spec machine 9.1, 9.4 to 9.6.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from amzmq.errors import InvalidArgs, SchemaError
+from amzmq.machine.compiled import CompiledSchema, compile_schema
+from amzmq.machine.engine import Engine
+from amzmq.machine.logs import LogLevel
+from amzmq.machine.observer import ClockObserver, ClockReading
+from amzmq.machine.schema import EXCEPTION, START, Schema, State, States, definitions_of
+from amzmq.machine.tracer import Tracer, tell
+
+if TYPE_CHECKING:
+    from amzmq.machine.machine import Machine
+
+_log = logging.getLogger("amzmq.machine")
+
+RESTORED = "MachineRestored"
+"""Added by `import_`, if the schema has it."""
+
+
+class Lifecycle(Engine):
+    """The part of a `Machine` that concerns its whole life."""
+
+    __slots__ = ("_children", "_dispose_callbacks", "_gone", "parent")
+
+    def __init__(self, id: str, schema: CompiledSchema, parent: Machine | None) -> None:
+        super().__init__(id, schema)
+        self._dispose_callbacks: tuple[Callable[[], None], ...] = ()
+        self._children: dict[Machine, None] | None = None
+        self._gone = False
+        self.parent = parent
+
+    @property
+    def is_disposed(self) -> bool:
+        """Whether the machine is disposed; `when_disposed` follows after the callbacks."""
+        return self._gone
+
+    def _begin(self: Machine, tracers: Iterable[Tracer], handlers: object | None) -> None:
+        """The end of construction: everybody concerned is told."""
+        for tracer in tracers:
+            self.bind_tracer(tracer)
+        if self.parent is not None:
+            self.parent._adopt_child(self)
+        tell(self._tracers, "machine_init", self)
+        cycle = self._compiled.require_cycle
+        if cycle is not None:
+            text = f"relation error: state {cycle} has a Require cycle for {self.id}"
+            _log.warning("%s; its members can only be activated together", text)
+            self._write_log(LogLevel.CHANGES, f"[resolver] {text}")
+        for error in self._compiled.errors:
+            self.add_err(error)
+        if handlers is not None:
+            self.bind(handlers)
+
+    def _adopt_child(self: Machine, child: Machine) -> None:
+        tell(self._tracers, "new_submachine", self, child)
+        with self._lock:
+            if not self.is_disposed:
+                if self._children is None:
+                    self._children = {}
+                self._children[child] = None
+                return
+        child.dispose()
+
+    def _forget_child(self, child: Machine) -> None:
+        with self._lock:
+            if self._children is not None:
+                self._children.pop(child, None)
+
+    # Observers.
+
+    def observe_clock(self, observer: ClockObserver) -> ClockReading:
+        """Let an observer collect which ticks change from the returned reading on."""
+        with self._lock:
+            self._observers = (*self._observers, observer)
+            return ClockReading(tuple(enumerate(self._ticks)), self._queue_tick, self._machine_tick)
+
+    def read_changes(self, observer: ClockObserver) -> ClockReading:
+        """The ticks that changed since the observer's last reading, all of one moment."""
+        with self._lock:
+            ticks = self._ticks
+            changed = tuple([(at, ticks[at]) for at in observer.take()])
+            return ClockReading(changed, self._queue_tick, self._machine_tick)
+
+    def unobserve_clock(self, observer: ClockObserver) -> None:
+        """Stop telling an observer."""
+        with self._lock:
+            self._observers = tuple(other for other in self._observers if other is not observer)
+
+    # Export and import (spec machine 9.4).
+
+    def export(self) -> dict[str, Any]:
+        """Id, names, ticks, queue tick and machine tick, as plain values."""
+        with self._lock:
+            exported = {
+                "id": self._id,
+                "state_names": list(self._names),
+                "time": list(self._ticks),
+                "queue_tick": self._queue_tick,
+                "machine_tick": self._machine_tick,
+            }
+        if self._log is not None:
+            self._write_log(LogLevel.OPS, f"[import] exported at {sum(self.time())} ticks")
+        return exported
+
+    def import_(self: Machine, data: Mapping[str, Any]) -> None:
+        """Take over an exported clock; no handlers, tracers or waits hear of it.
+
+        The machine tick becomes the exported one plus 1; the queue tick is not restored. The
+        state MachineRestored is added afterwards, if the schema has it.
+
+        Raises:
+            InvalidArgs: Another machine's id, other states, or a mutation is running.
+        """
+        ticks = self._imported_ticks(data)
+        with self._lock:
+            if self._drainer:
+                raise InvalidArgs("import: a transition is running; import from outside of it")
+            order = [self._index[name] for name in data["state_names"]]
+            active = tuple(at for at in order if ticks[at] & 1)
+            changed = sum(1 << at for at, tick in enumerate(ticks) if tick != self._ticks[at])
+            self._ticks = ticks
+            self._node = self._compiled.plans.node(active)
+            self._machine_tick = int(data["machine_tick"]) + 1
+            for observer in self._observers:
+                observer.touch(changed)
+        text = f"[import] imported {self._machine_tick} times, now at {sum(ticks)} ticks"
+        self._write_log(LogLevel.CHANGES, text)
+        if self.has(RESTORED):
+            self.add(RESTORED)
+
+    def _imported_ticks(self, data: Mapping[str, Any]) -> list[int]:
+        """The ticks of an export in this machine's order of states."""
+        names, ticks = list(data["state_names"]), list(data["time"])
+        if data["id"] != self._id:
+            raise InvalidArgs(f"import: exported from {data['id']!r}, this machine is {self._id!r}")
+        if sorted(names) != sorted(self._names) or len(ticks) != len(names):
+            raise InvalidArgs(
+                f"import: the states differ: {names} exported, {list(self._names)} here"
+            )
+        if not all(isinstance(tick, int) and tick >= 0 for tick in ticks):
+            raise InvalidArgs(f"import: time={ticks!r}: a tick is a whole number, 0 or more")
+        by_name = dict(zip(names, ticks, strict=True))
+        return [by_name[name] for name in self._names]
+
+    # Another schema (spec machine 1.4 and 9.5).
+
+    def set_schema(
+        self: Machine, schema: Schema | type[States], states: Sequence[str] | None = None
+    ) -> None:
+        """Replace the schema by a longer one; clocks, active states and waits stay.
+
+        Args:
+            schema: The whole new schema, with all the present states.
+            states: The new order of all states; that of the schema if None.
+
+        Raises:
+            SchemaError: It contradicts itself, is not longer, or lacks a present state; or a
+                transition is running. Nothing has changed then.
+        """
+        compiled = compile_schema(definitions_of(schema), states)
+        if compiled.errors:
+            raise SchemaError("; ".join(map(str, compiled.errors)))
+        if len(compiled.names) <= len(self._names):
+            raise SchemaError(
+                f"set_schema: {len(compiled.names)} states are not more than the present "
+                f"{len(self._names)}; a schema can only grow"
+            )
+        if lost := [name for name in self._names if name not in compiled.index]:
+            raise SchemaError(f"set_schema: {' '.join(lost)} missing; keep the present states")
+        old = self._change_schema(compiled)
+        tell(self._tracers, "verify_states", self)
+        tell(self._tracers, "schema_change", self, old)
+
+    def verify_states(self: Machine, *states: str) -> None:
+        """Fix another order of the states, which exports and time vectors follow.
+
+        Raises:
+            SchemaError: A name is unknown or left out, or a transition is running.
+        """
+        self._change_schema(compile_schema(dict(self._states), states))
+        tell(self._tracers, "verify_states", self)
+
+    def _change_schema(self, compiled: CompiledSchema) -> dict[str, State]:
+        old = dict(self._states)
+        with self._lock:
+            if self._drainer or self._queue.waiting:
+                raise SchemaError("a transition is running; change the schema outside of it")
+            active = tuple(compiled.index[name] for name in self._node.ordered_names)
+            self._adopt(compiled)
+            self._compiled = compiled
+            self._exception_index = compiled.index[EXCEPTION]
+            self._node = compiled.plans.node(active)
+            if self._handlers is not None:
+                self._handlers = self._handlers.adopt(compiled)
+            if self._log is not None:
+                self._log.schema = compiled
+            for observer in self._observers:
+                observer.touch((1 << len(compiled.names)) - 1)
+        return old
+
+    # The end (spec machine 9.6).
+
+    def on_dispose(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when the machine is disposed, in order of registration."""
+        self._dispose_callbacks = (*self._dispose_callbacks, callback)
+
+    def dispose(self: Machine) -> None:
+        """Dispose the machine: remove Start, end the drain, cancel tasks, release all waits.
+
+        Finished when `when_disposed()` is: at once, or when the running drain and the tasks of
+        async handlers have ended. From then on mutations are canceled and reads are empty.
+        """
+        if self._disposing:
+            return
+        if self.has(START) and self.is_(START) and self.remove(START).is_queued:
+            # Its handlers take leave in the drain that is running: dispose after that.
+            self.when_queue_ends().add_done_callback(self._start_dispose)
+            return
+        self._start_dispose()
+
+    def _start_dispose(self: Machine) -> None:
+        with self._lock:
+            if self._disposing:
+                return
+            self._disposing = True
+            self._plain = False
+            is_draining = self._drainer != 0
+        if not is_draining:
+            self._dispose_now()
+
+    def dispose_force(self: Machine) -> None:
+        """Dispose the machine now: not waiting for a running handler, nor for tasks."""
+        with self._lock:
+            self._disposing = True
+            self._plain = False
+        if self._tasks is not None:
+            self._tasks.cancel_all(_nothing)
+        self._finish_dispose()
+
+    def _dispose_now(self: Machine) -> None:
+        if self._tasks is None:
+            self._finish_dispose()
+        else:
+            self._tasks.cancel_all(self._finish_dispose)
+
+    def _finish_dispose(self: Machine) -> None:
+        with self._lock:
+            if self.is_disposed:
+                return
+            tracers = self._tracers
+            self._handlers = None
+            self._node = self._compiled.plans.node(())
+            self._index = {}
+            self._ticks = []
+            dropped = self._queue.discard_all()
+            self._gone = True
+        tell(tracers, "machine_dispose", self.id)
+        self._give_up_checks(dropped)
+        self._subs.release_all()
+        self._call_dispose_callbacks()
+        self._disposed_wait.release()
+
+    def _call_dispose_callbacks(self: Machine) -> None:
+        with self._lock:
+            children, self._children = self._children or {}, None
+        for child in children:
+            child.dispose()
+        if self.parent is not None:
+            self.parent._forget_child(self)
+        callbacks, self._dispose_callbacks = self._dispose_callbacks, ()
+        for callback in callbacks:
+            try:
+                callback()
+            except Exception:
+                _log.exception("[%s] a dispose callback failed", self.id)
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,18 @@
+"""Ready-made schemas: the ones to build on, and those of the rpc parts."""
+
+from amzmq.states.basic import BasicStates
+from amzmq.states.connected import ConnectedStates
+from amzmq.states.consumer import ConsumerStates
+from amzmq.states.rpc import ClientStates, MuxStates, ServerStates, SharedStates
+from amzmq.states.source import StateSourceStates
+
+__all__ = [
+    "BasicStates",
+    "ClientStates",
+    "ConnectedStates",
+    "ConsumerStates",
+    "MuxStates",
+    "ServerStates",
+    "SharedStates",
+    "StateSourceStates",
+]

@@ -1,0 +1,306 @@
+"""Messages of a conversation: one msgpack array each, its kind first (design decision 6).
+
+    client                                    source
+      Hello  ─────────────────────────────────►         who I am, which schema I know
+             ◄─────────────────────────────── Welcome   the stream to subscribe, the schema
+      Sync   ─────────────────────────────────►         once subscribed: what I have
+             ◄─────────── SnapshotReply or CatchUp      what I miss
+      Mutate ─────────────────────────────────►
+             ◄───────────────────────────────── Reply   the result, and updates not seen yet
+      Ping   ─────────────────────────────────►         how far I am
+             ◄────────────────────────────────── Pong
+             ◄────────────────────────────── Directed   a payload for this client alone
+      Ack    ─────────────────────────────────►
+      Bye    ◄────────────────────────────────►         a planned end
+             ◄─────────────────────────────── Refusal   no, and why
+
+Arrays only ever grow at the end: unknown further fields are ignored, missing ones of later
+versions have defaults.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple, TypeAlias
+
+from amzmq.errors import FrameInvalid
+from amzmq.wire.codec import Value, decode_array, encode
+
+PROTOCOL_VERSION = 1
+
+
+class RefusalCode(enum.IntEnum):
+    """Why the source says no."""
+
+    VERSION = 1
+    """The protocol versions have nothing in common. Permanent."""
+    NO_SESSION = 2
+    """The source does not know this connection: say Hello."""
+    BAD_REQUEST = 3
+    """The request cannot be understood or done. Permanent."""
+    MACHINE_UNKNOWN = 4
+    """No machine of that id is served here. Permanent."""
+    STOPPING = 5
+    """The source is going away: try again later."""
+
+
+class Hello(NamedTuple):
+    """A client introduces itself.
+
+    Attributes:
+        version: The protocol it speaks.
+        client_id: Id of the client's machine.
+        incarnation: 8 random bytes of this client object; a reconnect keeps them.
+        schema_hash: Of the schema it knows; b"" for none.
+        machine_id: The machine it wants; "" for whichever is served.
+    """
+
+    version: int
+    client_id: str
+    incarnation: bytes
+    schema_hash: bytes
+    machine_id: str = ""
+
+
+class Welcome(NamedTuple):
+    """The source takes a client.
+
+    Attributes:
+        version: The protocol it speaks.
+        epoch: 8 random bytes of this Mux; another epoch means that it was restarted.
+        stream_id: What to subscribe on the feed.
+        feed: The feed's endpoint, as bound.
+        machine_id: Id of the machine served.
+        heartbeat_ms: How often the source beats.
+        schema: As of `schema_value`; None when the client knows it.
+    """
+
+    version: int
+    epoch: bytes
+    stream_id: bytes
+    feed: str
+    machine_id: str
+    heartbeat_ms: int
+    schema: Value = None
+
+
+class Sync(NamedTuple):
+    """What the client has; the source answers with what it misses.
+
+    Attributes:
+        request: Comes back in the answer.
+        epoch: The epoch of `number`; b"" to get a snapshot.
+        number: The newest message applied.
+    """
+
+    request: int
+    epoch: bytes
+    number: int
+
+
+class SnapshotReply(NamedTuple):
+    """The answer to Sync when the journal does not reach; the fields are a `Snapshot`'s."""
+
+    request: int
+    number: int
+    ticks: list[int]
+    queue_tick: int
+    machine_tick: int
+    payloads: int
+    checksum: int
+
+
+class CatchUp(NamedTuple):
+    """The answer to Sync from the journal.
+
+    Attributes:
+        request: Of the Sync.
+        bodies: All messages after its number.
+    """
+
+    request: int
+    bodies: list[bytes]
+
+
+class Mutate(NamedTuple):
+    """A mutation of the source.
+
+    Attributes:
+        request: Comes back in the reply; 0 wants none. A retry keeps it.
+        type: A `MutationType` other than eval.
+        called: State indexes.
+        args: Arguments, or None.
+        number: The newest message the caller has applied; the reply carries what follows.
+    """
+
+    request: int
+    type: int
+    called: list[int]
+    args: dict[str, Value] | None
+    number: int
+
+
+class Reply(NamedTuple):
+    """The outcome of a mutation.
+
+    Attributes:
+        request: Of the Mutate.
+        result: As `Result`.
+        bodies: The messages after the caller's number; empty when they are too many.
+        head: The stream's number after the mutation, if the bodies do not reach it.
+    """
+
+    request: int
+    result: int
+    bodies: list[bytes]
+    head: int = 0
+
+
+class Ping(NamedTuple):
+    """The client is alive.
+
+    Attributes:
+        number: The newest message applied.
+    """
+
+    number: int
+
+
+class Pong(NamedTuple):
+    """The source is alive.
+
+    Attributes:
+        number: The newest message of the stream.
+    """
+
+    number: int
+
+
+class Directed(NamedTuple):
+    """A payload for one client.
+
+    Attributes:
+        ordinal: Of this payload for this client; acknowledged by it.
+        after: Deliver once this message of the stream is applied.
+        name, data, token, source_tx: As in `PayloadFrame`.
+    """
+
+    ordinal: int
+    after: int
+    name: str
+    data: Value
+    token: bytes
+    source_tx: str = ""
+
+
+class Ack(NamedTuple):
+    """All directed payloads up to `ordinal` were delivered."""
+
+    ordinal: int
+
+
+class Bye(NamedTuple):
+    """A planned end."""
+
+    reason: str
+
+
+class Refusal(NamedTuple):
+    """No.
+
+    Attributes:
+        request: Of what is refused; 0 for the conversation.
+        code: A `RefusalCode`.
+        reason: For people.
+    """
+
+    request: int
+    code: int
+    reason: str
+
+
+Message: TypeAlias = (
+    Hello | Welcome | Sync | SnapshotReply | CatchUp | Mutate | Reply | Ping | Pong
+    | Directed | Ack | Bye | Refusal
+)  # fmt: skip
+
+_KINDS: tuple[type[Message], ...] = (
+    Hello, Welcome, Sync, SnapshotReply, CatchUp, Mutate, Reply, Ping, Pong, Directed, Ack, Bye,
+    Refusal,
+)  # fmt: skip
+_KIND_OF: dict[type[Message], int] = {cls: number for number, cls in enumerate(_KINDS, 1)}
+
+
+class _Form(NamedTuple):
+    """How to check one kind: a test for each field, and how many are needed."""
+
+    cls: type[Message]
+    tests: tuple[str, ...]
+    needed: int
+
+
+# i: integer  n: natural number  s: text  b: bytes  *: anything
+# I: list of integers  B: list of bytes  D: dict or None
+_FORM_LIST = (
+    _Form(Hello, tuple("nsbbs"), 4),
+    _Form(Welcome, tuple("nbbssn*"), 6),
+    _Form(Sync, tuple("nbi"), 3),
+    _Form(SnapshotReply, tuple("nnInnnn"), 7),
+    _Form(CatchUp, tuple("nB"), 2),
+    _Form(Mutate, tuple("nnIDi"), 5),
+    _Form(Reply, tuple("nnBn"), 3),
+    _Form(Ping, ("i",), 1),
+    _Form(Pong, ("n",), 1),
+    _Form(Directed, tuple("nns*bs"), 5),
+    _Form(Ack, ("n",), 1),
+    _Form(Bye, ("s",), 1),
+    _Form(Refusal, tuple("nns"), 3),
+)
+_FORMS = {_KIND_OF[form.cls]: form for form in _FORM_LIST}
+
+
+def to_frame(message: Message) -> bytes:
+    """Encode a message.
+
+    Raises:
+        InvalidArgs: Its content has no form on the wire.
+    """
+    return encode((_KIND_OF[type(message)], *message))
+
+
+def from_frame(frame: bytes) -> Message:
+    """Decode a message.
+
+    Raises:
+        FrameInvalid: The bytes are no message of this protocol.
+    """
+    fields = decode_array(frame)
+    form = _FORMS.get(fields[0]) if fields and type(fields[0]) is int else None
+    if form is None:
+        raise FrameInvalid(f"a message of unknown kind {fields[0] if fields else None!r}")
+    cls, tests, needed = form
+    values = fields[1 : len(tests) + 1]
+    if len(values) < needed:
+        raise FrameInvalid(f"{cls.__name__}: {len(values)} fields, at least {needed} needed")
+    for at, value in enumerate(values):
+        if not _fits(tests[at], value):
+            raise FrameInvalid(f"{cls.__name__}: field {at} is {type(value).__name__}")
+    return cls(*values)  # type: ignore[arg-type]
+
+
+def _fits(test: str, value: Value) -> bool:
+    if test == "n":
+        return type(value) is int and value >= 0
+    if test == "i":
+        return type(value) is int
+    if test == "s":
+        return type(value) is str
+    if test == "b":
+        return type(value) is bytes
+    if test == "I":
+        return isinstance(value, list) and all(type(item) is int for item in value)
+    if test == "B":
+        return isinstance(value, list) and all(type(item) is bytes for item in value)
+    if test == "D":
+        return value is None or (isinstance(value, dict) and all(type(k) is str for k in value))
+    return True

@@ -1,0 +1,150 @@
+"""Messages of the feed: ``stream id (8) | kind (1) | msgpack array`` (design decision 6).
+
+A *body* is a message without its stream id: that is what the journal keeps and what replies
+carry. Arrays only ever grow at the end: unknown further fields are ignored.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple, TypeAlias
+
+from amzmq.errors import FrameInvalid
+from amzmq.wire.codec import Value, decode_array, encode
+
+STREAM_ID_SIZE = 8
+_KIND_AT = STREAM_ID_SIZE
+
+
+class FeedKind(enum.IntEnum):
+    """The kind byte."""
+
+    UPDATE = 1
+    PAYLOAD = 2
+    HEARTBEAT = 3
+
+
+_UPDATE = bytes([FeedKind.UPDATE])
+_PAYLOAD = bytes([FeedKind.PAYLOAD])
+_HEARTBEAT = bytes([FeedKind.HEARTBEAT])
+
+
+class Update(NamedTuple):
+    """A diff of the clock.
+
+    Attributes:
+        number: Of this message in its stream.
+        queue_ticks: Added to the queue tick.
+        changes: (index, ticks added), as one flat list.
+        checksum: Of the clock afterwards.
+        machine_ticks: Added to the machine tick.
+    """
+
+    number: int
+    queue_ticks: int
+    changes: list[int]
+    checksum: int
+    machine_ticks: int = 0
+
+    def body(self) -> bytes:
+        """Encode."""
+        fields = self if self.machine_ticks else self[:4]
+        return _UPDATE + encode(fields)
+
+
+class PayloadFrame(NamedTuple):
+    """A payload for everybody.
+
+    Attributes:
+        number: Of this message in its stream.
+        ordinal: Of this payload among the stream's payloads, so that lost ones can be counted.
+        name: Which kind of payload, for the receiver.
+        data: Anything that has a form on the wire.
+        token: Unique to this payload.
+        source_tx: Id of the transition it was sent from; "" if from none.
+    """
+
+    number: int
+    ordinal: int
+    name: str
+    data: Value
+    token: bytes
+    source_tx: str = ""
+
+    def body(self) -> bytes:
+        """Encode."""
+        return _PAYLOAD + encode(self if self.source_tx else self[:5])
+
+
+class Heartbeat(NamedTuple):
+    """Where the stream is; not numbered itself.
+
+    Attributes:
+        number: Of the stream's newest message.
+        checksum: Of the clock there.
+    """
+
+    number: int
+    checksum: int
+
+    def body(self) -> bytes:
+        """Encode."""
+        return _HEARTBEAT + encode(self)
+
+
+FeedMessage: TypeAlias = Update | PayloadFrame | Heartbeat
+
+
+def parse_body(body: bytes) -> FeedMessage:
+    """Decode a message without its stream id.
+
+    Raises:
+        FrameInvalid: The bytes are no message of the feed.
+    """
+    if len(body) < 2:
+        raise FrameInvalid(f"a feed message of {len(body)} bytes")
+    kind = body[0]
+    fields = decode_array(body[1:])
+    if kind == FeedKind.UPDATE:
+        return _update(fields)
+    if kind == FeedKind.HEARTBEAT:
+        _check("heartbeat", fields, 2)
+        _check_naturals("heartbeat", fields[:2])
+        return Heartbeat(*fields[:2])  # type: ignore[arg-type]
+    if kind == FeedKind.PAYLOAD:
+        return _payload(fields)
+    raise FrameInvalid(f"a feed message of unknown kind {kind}")
+
+
+def _update(fields: list[Value]) -> Update:
+    _check("update", fields, 4)
+    number, queue_ticks, changes, checksum = fields[:4]
+    machine_ticks = fields[4] if len(fields) > 4 else 0
+    if not isinstance(changes, list) or len(changes) % 2:
+        raise FrameInvalid(f"update: changes={changes!r} are no pairs")
+    for value in (number, queue_ticks, checksum, machine_ticks, *changes):
+        if type(value) is not int:
+            raise FrameInvalid(f"update: {value!r} is no integer")
+    return Update(number, queue_ticks, changes, checksum, machine_ticks)  # type: ignore[arg-type]
+
+
+def _payload(fields: list[Value]) -> PayloadFrame:
+    _check("payload", fields, 5)
+    _check_naturals("payload", fields[:2])
+    name, token = fields[2], fields[4]
+    source_tx = fields[5] if len(fields) > 5 else ""
+    if not isinstance(name, str) or not isinstance(token, bytes) or not isinstance(source_tx, str):
+        raise FrameInvalid(f"payload: name={name!r} token={token!r} source_tx={source_tx!r}")
+    number, ordinal = fields[:2]
+    return PayloadFrame(number, ordinal, name, fields[3], token, source_tx)  # type: ignore[arg-type]
+
+
+def _check(what: str, fields: list[Value], least: int) -> None:
+    if len(fields) < least:
+        raise FrameInvalid(f"{what}: {len(fields)} fields, at least {least} needed")
+
+
+def _check_naturals(what: str, values: list[Value]) -> None:
+    for value in values:
+        if type(value) is not int or value < 0:
+            raise FrameInvalid(f"{what}: {value!r} is no natural number")

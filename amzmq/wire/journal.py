@@ -1,0 +1,69 @@
+"""The last messages of a stream, to answer those who missed some (design decision 7)."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from itertools import islice
+
+
+@dataclass(frozen=True, slots=True)
+class JournalLimits:
+    """How much a journal keeps; the first limit reached counts.
+
+    Attributes:
+        messages: Numbered messages.
+        size_bytes: Their bytes together.
+    """
+
+    # A second of a stream at full speed is some 1,000 merged updates; a few seconds of
+    # absence are bridged without a snapshot, for at most 16 MiB a stream.
+    messages: int = 16_384
+    size_bytes: int = 16 * 1024 * 1024
+
+
+class Journal:
+    """A bounded ring of consecutively numbered messages."""
+
+    __slots__ = ("_head", "_limits", "_messages", "_size")
+
+    def __init__(self, limits: JournalLimits | None = None) -> None:
+        self._limits = limits or JournalLimits()
+        self._messages: deque[bytes] = deque()
+        self._head = 0
+        self._size = 0
+
+    @property
+    def head(self) -> int:
+        """The number of the newest message; 0 before the first."""
+        return self._head
+
+    @property
+    def oldest(self) -> int:
+        """The number of the oldest message kept; `head` + 1 when none is."""
+        return self._head - len(self._messages) + 1
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes kept."""
+        return self._size
+
+    def append(self, message: bytes) -> None:
+        """Keep message number `head` + 1, and forget what no longer fits."""
+        self._messages.append(message)
+        self._head += 1
+        self._size += len(message)
+        limits = self._limits
+        while self._messages and (
+            len(self._messages) > limits.messages or self._size > limits.size_bytes
+        ):
+            self._size -= len(self._messages.popleft())
+
+    def since(self, number: int) -> list[bytes] | None:
+        """All messages after `number`; None when some of them are forgotten, or never were."""
+        missing = self._head - number
+        if missing < 0 or missing > len(self._messages):
+            return None
+        if missing <= 8:  # the usual case: a deque is quick at its end only
+            return [self._messages[at] for at in range(-missing, 0)]
+        return list(islice(self._messages, len(self._messages) - missing, None))

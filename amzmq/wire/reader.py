@@ -1,0 +1,238 @@
+"""The follower's end of a stream: one ordered way in for pushes, replies and snapshots.
+
+Rules:
+- A message is applied exactly when its number is the next one. Older ones are duplicates and
+  dropped; later ones are kept aside until the hole before them is filled.
+- A diff is checked *before* it is applied: what the sink sees has always been right.
+- A hole, a wrong checksum, or a heartbeat that is ahead leaves the reader `behind`. It says
+  so; whoever owns it asks the source once, and hands the answer in by the same ways.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from amzmq.errors import FrameInvalid
+from amzmq.wire.checksum import ClockSum
+from amzmq.wire.feed import FeedMessage, Heartbeat, PayloadFrame, Update, parse_body
+from amzmq.wire.writer import Snapshot
+
+AHEAD_LIMIT = 8192
+"""Messages kept aside while a hole is open; more than a journal's answer usually bridges."""
+
+
+class ReaderSink(Protocol):
+    """Where the stream's content goes, in the source's order."""
+
+    def apply(self, changes: list[tuple[int, int]], queue_ticks: int, machine_ticks: int) -> None:
+        """A diff: (index, ticks added) and what the two counters grow by."""
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """A whole clock, which replaces what was known."""
+
+    def deliver(self, payload: PayloadFrame) -> None:
+        """A payload."""
+
+
+class Need(enum.Enum):
+    """What a reader wants from the source."""
+
+    NOTHING = "nothing"
+    MISSING = "what follows its number"
+    SNAPSHOT = "a snapshot"
+
+
+@dataclass(slots=True)
+class ReaderCounters:
+    """What happened on the way; only ever grows.
+
+    Attributes:
+        updates: Diffs applied.
+        payloads: Payloads delivered.
+        duplicates: Messages dropped because they were known.
+        gaps: Times that messages were found missing.
+        mismatches: Diffs whose checksum was wrong.
+        snapshots: Snapshots taken over.
+        payloads_lost: Payloads that a snapshot passed over.
+        overflows: Messages dropped because too many were ahead of a hole.
+    """
+
+    updates: int = 0
+    payloads: int = 0
+    duplicates: int = 0
+    gaps: int = 0
+    mismatches: int = 0
+    snapshots: int = 0
+    payloads_lost: int = 0
+    overflows: int = 0
+
+
+class StreamReader:
+    """One stream as a follower sees it.
+
+    Args:
+        names: State names in index order.
+        sink: Gets the content.
+
+    Attributes:
+        number: The newest message applied; -1 before the first snapshot.
+        need: What to ask the source for.
+        counters: What happened so far.
+    """
+
+    def __init__(self, names: Sequence[str], sink: ReaderSink) -> None:
+        self.number = -1
+        self.need = Need.SNAPSHOT
+        self.counters = ReaderCounters()
+        self._payloads = 0
+        self._known_head = -1  # the highest number heard of: beyond ours, something is missing
+        self._sink = sink
+        self._count = len(names)
+        self._sum = ClockSum(names)
+        self._ahead: dict[int, Update | PayloadFrame] = {}
+
+    def push(self, body: bytes) -> None:
+        """A message from the feed, or one of a reply.
+
+        Raises:
+            FrameInvalid: The bytes are no message of this stream; nothing was changed.
+        """
+        self.take(parse_body(body))
+
+    def take(self, message: FeedMessage) -> None:
+        """A decoded message.
+
+        Raises:
+            FrameInvalid: It does not fit the schema; nothing was changed.
+        """
+        if isinstance(message, Heartbeat):
+            self._check_position(message)
+            return
+        if isinstance(message, Update):
+            self._check_indexes(message)
+        number = message.number
+        if number == self.number + 1 and self.need is not Need.SNAPSHOT:
+            if self._use(message) and self.need is Need.MISSING:
+                self._use_ahead()
+        elif number <= self.number:
+            self.counters.duplicates += 1
+        else:
+            self._keep(number, message)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """A snapshot; what was kept aside is applied behind it.
+
+        Raises:
+            FrameInvalid: It does not fit the schema, or its checksum is wrong.
+        """
+        if len(snapshot.ticks) != self._count:
+            raise FrameInvalid(f"snapshot: {len(snapshot.ticks)} ticks for {self._count} states")
+        if self.need is not Need.SNAPSHOT and snapshot.number <= self.number:
+            self.counters.duplicates += 1
+            self._settle()
+            return
+        fresh = self._sum.reset(snapshot.ticks, snapshot.queue_tick, snapshot.machine_tick)
+        if fresh != snapshot.checksum:
+            self.need = Need.SNAPSHOT
+            raise FrameInvalid("snapshot: its checksum is wrong")
+        if self.number >= 0:
+            held = self._deliver_held(snapshot.number)
+            lost = snapshot.payloads - self._payloads - held
+            self.counters.payloads_lost += max(0, lost)
+        self._payloads = snapshot.payloads
+        self.number = snapshot.number
+        self.counters.snapshots += 1
+        self.need = Need.NOTHING
+        self._sink.restore(snapshot)
+        self._settle()
+
+    def start_over(self) -> None:
+        """The source began a new epoch: numbers and payload counts start anew.
+
+        What is kept aside belongs to the old epoch and is dropped with it.
+        """
+        self.number = -1
+        self._payloads = 0
+        self._known_head = -1
+        self._ahead.clear()
+        self.need = Need.SNAPSHOT
+
+    def _check_position(self, heartbeat: Heartbeat) -> None:
+        if self.need is Need.SNAPSHOT or heartbeat.number < self.number:
+            return
+        if heartbeat.number > self.number:
+            self._open_gap(heartbeat.number)
+        elif heartbeat.checksum != self._sum.value:
+            self.counters.mismatches += 1
+            self.need = Need.SNAPSHOT
+
+    def _check_indexes(self, update: Update) -> None:
+        for index in update.changes[::2]:
+            if not 0 <= index < self._count:
+                raise FrameInvalid(f"update: state index {index} of {self._count} states")
+
+    def _use(self, message: Update | PayloadFrame) -> bool:
+        """Apply the next message; False when its checksum shows that we had drifted."""
+        if isinstance(message, PayloadFrame):
+            self.number = message.number
+            self._payloads = message.ordinal
+            self.counters.payloads += 1
+            self._sink.deliver(message)
+            return True
+        flat = message.changes
+        changes = list(zip(flat[::2], flat[1::2], strict=True))
+        total = self._sum.after(changes, message.queue_ticks, message.machine_ticks)
+        if ClockSum.value_of(total) != message.checksum:
+            self.counters.mismatches += 1
+            self.need = Need.SNAPSHOT
+            return False
+        self._sum.accept(total)
+        self.number = message.number
+        self.counters.updates += 1
+        self._sink.apply(changes, message.queue_ticks, message.machine_ticks)
+        return True
+
+    def _keep(self, number: int, message: Update | PayloadFrame) -> None:
+        if len(self._ahead) >= AHEAD_LIMIT:
+            self.counters.overflows += 1
+        else:
+            self._ahead[number] = message
+        self._open_gap(number)
+
+    def _open_gap(self, head: int) -> None:
+        self._known_head = max(self._known_head, head)
+        if self.need is Need.NOTHING:
+            self.counters.gaps += 1
+            self.need = Need.MISSING
+
+    def _use_ahead(self) -> None:
+        """Apply what was kept aside and is next now; is the hole filled?"""
+        while (message := self._ahead.pop(self.number + 1, None)) is not None:
+            if not self._use(message):
+                return
+        if self.number >= self._known_head:
+            self.need = Need.NOTHING
+
+    def _deliver_held(self, number: int) -> int:
+        """Deliver the payloads kept aside up to `number`: the snapshot does not hold them."""
+        held = sorted(at for at in self._ahead if at <= number)
+        payloads = [m for at in held if isinstance(m := self._ahead.pop(at), PayloadFrame)]
+        for payload in payloads:
+            self.counters.payloads += 1
+            self._sink.deliver(payload)
+        return len(payloads)
+
+    def _settle(self) -> None:
+        """After a snapshot: forget what it contains, go on with what comes behind it."""
+        for number in [number for number in self._ahead if number <= self.number]:
+            del self._ahead[number]
+            self.counters.duplicates += 1
+        if self.need is Need.MISSING:
+            self._use_ahead()
+        elif self.number < self._known_head:
+            self.need = Need.MISSING
+            self._use_ahead()
+            self.counters.gaps += self.need is Need.MISSING
