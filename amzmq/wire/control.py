@@ -73,6 +73,7 @@ class Welcome(NamedTuple):
         machine_id: Id of the machine served.
         heartbeat_ms: How often the source beats.
         schema: As of `schema_value`; None when the client knows it.
+        resumed: Whether the source remembers the calls of this incarnation.
     """
 
     version: int
@@ -82,6 +83,7 @@ class Welcome(NamedTuple):
     machine_id: str
     heartbeat_ms: int
     schema: Value = None
+    resumed: bool = False
 
 
 class Sync(NamedTuple):
@@ -239,11 +241,11 @@ class _Form(NamedTuple):
     needed: int
 
 
-# i: integer  n: natural number  s: text  b: bytes  *: anything
+# i: integer  n: natural number  t: truth value  s: text  b: bytes  *: anything
 # I: list of integers  B: list of bytes  D: dict or None
 _FORM_LIST = (
     _Form(Hello, tuple("nsbbs"), 4),
-    _Form(Welcome, tuple("nbbssn*"), 6),
+    _Form(Welcome, tuple("nbbssn*t"), 6),
     _Form(Sync, tuple("nbi"), 3),
     _Form(SnapshotReply, tuple("nnInnnn"), 7),
     _Form(CatchUp, tuple("nB"), 2),
@@ -299,6 +301,8 @@ def _fits(test: str, value: Value) -> bool:
         return type(value) is bytes
     if test == "I":
         return isinstance(value, list) and all(type(item) is int for item in value)
+    if test == "t":
+        return type(value) is bool
     if test == "B":
         return isinstance(value, list) and all(type(item) is bytes for item in value)
     if test == "D":
