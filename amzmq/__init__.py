@@ -1,5 +1,18 @@
 """amzmq: live state for everyone, without a broker."""
 
+from amzmq.errors import AmzmqError
 from amzmq.machine import Machine, Result, State, States
+from amzmq.rpc import Client, Consumer, Mux, NetworkMachine, Payload
 
-__all__ = ["Machine", "Result", "State", "States"]
+__all__ = [
+    "AmzmqError",
+    "Client",
+    "Consumer",
+    "Machine",
+    "Mux",
+    "NetworkMachine",
+    "Payload",
+    "Result",
+    "State",
+    "States",
+]

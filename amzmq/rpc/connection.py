@@ -1,0 +1,268 @@
+"""The life of a client's connection, as handlers of its state machine (spec rpc 2.5).
+
+    Start ─► Connecting ─► Connected + Handshaking ─► HandshakeDone ─► Ready
+                 ▲                  │                        │
+                 │                  ▼                        ▼
+            RetryingConn ◄──── Disconnected ◄────────── (lost, silent)
+                 │
+                 ▼
+          ConnRetryFailed (gave up; Start ends)
+
+Every step that takes time is an async handler: a task that ends with its state. So a state
+that is left takes its work with it, and nothing has to be undone by hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from amzmq.errors import AmzmqError, NotConnected, Refused, RpcError
+from amzmq.machine import Event
+from amzmq.wire.control import Bye, Hello, Message, Ping, to_frame
+
+if TYPE_CHECKING:
+    from amzmq.net import Dealer, Subscriber
+    from amzmq.rpc.client import Client
+
+_log = logging.getLogger("amzmq.client")
+
+MISSED_BEATS = 3
+"""Heartbeats after which a silent source counts as gone."""
+
+
+class Connection:
+    """The sockets of a client, and the handlers that open, watch and close them.
+
+    Args:
+        client: Whose connection it is.
+
+    Attributes:
+        attempts: Connections tried since the last success, for the final error.
+        connects: Conversations that became Ready.
+        failure: Why the source refuses for good; None otherwise.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self.attempts = 0
+        self.connects = 0
+        self.failure: RpcError | None = None
+        self._client = client
+        self._mach = client.mach
+        self._loop = asyncio.get_running_loop()
+        self._rng = random.Random()
+        self._dealer: Dealer | None = None
+        self._subscriber: Subscriber | None = None
+        self._feed = ""
+        self._topic = b""
+        self._welcomed: asyncio.Future[None] | None = None
+        self._feed_live: asyncio.Future[None] | None = None
+        self._opened: asyncio.Future[None] | None = None
+        # One episode of retries lasts until a handshake is done: a source that accepts
+        # connections and never answers is given up like one that is not there.
+        self._delays: Iterator[float] | None = None
+        self._retrying_since = 0.0
+
+    def begin(self) -> None:
+        """The client is started, perhaps again."""
+        self.failure = None
+        self.attempts = 0
+        self._delays = None
+
+    def send(self, message: Message) -> bool:
+        """Send a message; False when there is no connection."""
+        return self._dealer is not None and self._dealer.send(to_frame(message))
+
+    # Connecting.
+
+    async def ConnectingState(self, e: Event) -> None:
+        """Open the conversation; the feed follows once its address is known."""
+        self._close_sockets()
+        self.attempts += 1
+        opened = self._opened = self._loop.create_future()
+        client = self._client
+        try:
+            transport = client.transport
+            self._dealer = transport.dealer(client.addr, client.on_message, self._on_connected)
+            async with asyncio.timeout(client.options.conn_timeout):
+                await opened
+        except TimeoutError:
+            error = NotConnected(f"nobody answers at {client.addr}")
+            self._mach.add("Disconnected")
+            self._mach.add_err_state("ErrNetwork", error)
+        except AmzmqError as error:
+            self.fail(error)
+
+    def _on_connected(self, connected: bool) -> None:
+        if connected:
+            if self._opened is not None and not self._opened.done():
+                self._opened.set_result(None)
+                self._mach.add("Connected")
+        elif self._mach.is_("Connected"):
+            self._lost(NotConnected(f"the connection to {self._client.addr} was lost"))
+
+    def _lost(self, error: NotConnected) -> None:
+        _log.info("[%s] %s", self._mach.id, error)
+        self._mach.add("Disconnected")
+        self._mach.add_err_state("ErrNetwork", error)
+
+    def refused(self, reason: str) -> None:
+        """The source does not want this client."""
+        self.fail(Refused(reason))
+
+    def said_bye(self, reason: str) -> None:
+        """The source ends the conversation as planned; it may come back."""
+        self._lost(NotConnected(f"{self._client.addr} said goodbye: {reason}"))
+
+    def fail(self, error: AmzmqError) -> None:
+        """The source, or the address, will not have us: trying again is of no use."""
+        self.failure = error if isinstance(error, RpcError) else RpcError(str(error))
+        self.failure.__cause__ = error
+        self._mach.add_err_state("ErrRpc", error)
+        self._mach.add("ConnRetryFailed")
+
+    # Handshaking.
+
+    async def HandshakingState(self, e: Event) -> None:
+        """Hello, subscribe, and only then ask for what is missing."""
+        client = self._client
+        timeout = client.options.call_timeout
+        if client.options.hello_delay:
+            await asyncio.sleep(client.options.hello_delay)
+        try:
+            await self._hello(timeout)
+            async with asyncio.timeout(timeout):
+                await self._subscribed()
+            await client.follower.begin(client.epoch, timeout)
+        except TimeoutError:
+            self._lost(NotConnected(self._silence()))
+            return
+        self.attempts = 0
+        self.connects += 1
+        self._delays = None
+        client.calls.connected(client.epoch, client.resumed)
+        self._mach.add("HandshakeDone")
+
+    async def _hello(self, timeout: float) -> None:
+        """Say Hello until welcomed."""
+        client = self._client
+        hello: Hello = client.hello()
+        async with asyncio.timeout(timeout):
+            self._welcomed = self._loop.create_future()
+            try:
+                if not self.send(hello):
+                    raise TimeoutError  # lost again already; the next connection says Hello
+                await self._welcomed
+            finally:
+                self._welcomed = None
+
+    def welcomed(self, feed: str, topic: bytes) -> None:
+        """The source has answered Hello: follow its feed."""
+        if feed != self._feed or topic != self._topic or self._subscriber is None:
+            if self._subscriber is not None:
+                self._subscriber.close()
+            self._feed, self._topic = feed, topic
+            self._subscriber = self._client.transport.subscriber(feed, self._on_frame)
+        self._feed_live = self._loop.create_future()
+        self._subscriber.subscribe(topic)
+        if self._welcomed is not None and not self._welcomed.done():
+            self._welcomed.set_result(None)
+
+    async def _subscribed(self) -> None:
+        """Wait for the first frame of the stream; ask again while it stays silent."""
+        assert self._feed_live is not None
+        while True:
+            done, _ = await asyncio.wait([self._feed_live], timeout=0.5)
+            if done:
+                return
+            if self._subscriber is not None:
+                self._subscriber.subscribe(self._topic)
+
+    def _on_frame(self, frame: bytes) -> None:
+        if self._feed_live is not None and not self._feed_live.done():
+            self._feed_live.set_result(None)
+        self._client.on_frame(frame)
+
+    def _silence(self) -> str:
+        if self._feed_live is not None and not self._feed_live.done():
+            return f"{self._client.addr} answers, but its feed at {self._feed} is silent"
+        return f"{self._client.addr} is connected, but did not answer in time"
+
+    # Connected.
+
+    async def HandshakeDoneState(self, e: Event) -> None:
+        """Beat, and notice when the source no longer does."""
+        client = self._client
+        interval = client.heartbeat
+        while True:
+            self.send(Ping(client.follower.number))
+            asleep = self._loop.time()
+            await asyncio.sleep(interval)
+            now = self._loop.time()
+            if now - asleep > 2 * interval:
+                continue  # this loop was blocked: what the source sent waits unread
+            silence = now - client.last_msg_at
+            if silence > MISSED_BEATS * interval:
+                self._lost(NotConnected(f"{client.addr} was silent for {silence:.1f} s"))
+                return
+
+    def HandshakeDoneEnd(self, e: Event) -> None:
+        """Nobody to ask until the next handshake."""
+        self._client.follower.pause()
+
+    # Disconnecting and coming back.
+
+    def DisconnectedState(self, e: Event) -> None:
+        """Close, and try again unless that is not wanted."""
+        self._close_sockets()
+        if not self._mach.is_("Start"):
+            return
+        before = e.transition.clock_before if e.transition is not None else {}
+        was_up = any(before.get(state, 0) & 1 for state in ("Connecting", "Connected"))
+        if was_up and self._client.options.reconnect:
+            self._mach.add("RetryingConn")
+        elif was_up:
+            self._mach.add("ConnRetryFailed")
+
+    async def RetryingConnState(self, e: Event) -> None:
+        """Try again, ever more patiently, until it works or the policy ends it."""
+        policy = self._client.options.conn_retry
+        if self._delays is None:
+            self._delays = policy.delays(self._rng)
+            self._retrying_since = self._loop.time()
+        for delay in self._delays:
+            if policy.timeout and self._loop.time() - self._retrying_since > policy.timeout:
+                break
+            await asyncio.sleep(delay)
+            self._mach.add("Connecting")
+            await self._mach.when_not("Connecting")
+        self._mach.remove("RetryingConn")
+        self._mach.add("ConnRetryFailed")
+
+    def ConnRetryFailedState(self, e: Event) -> None:
+        """Gave up: what waits for a reply will not get one."""
+        self._client.gave_up()
+
+    def ExceptionState(self, e: Event) -> None:
+        """Errors of a client are transient: logged, and gone."""
+        _log.debug("[%s] error: %r", self._mach.id, e.error)
+        self._mach.remove("Exception", event=e)
+
+    async def DisconnectingState(self, e: Event) -> None:
+        """Say goodbye, and give it a moment to leave."""
+        self.send(Bye("the client stops"))
+        await asyncio.sleep(self._client.options.disconn_cooldown)
+        self._mach.add("Disconnected")
+
+    def StartEnd(self, e: Event) -> None:
+        """Stopped."""
+        self._close_sockets()
+
+    def _close_sockets(self) -> None:
+        for socket in (self._subscriber, self._dealer):
+            if socket is not None:
+                socket.close()
+        self._subscriber = self._dealer = None

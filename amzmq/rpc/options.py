@@ -1,0 +1,30 @@
+"""How patient a client is; the defaults are those of spec/arpc-api."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from amzmq.rpc.retry import RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """Timings of a client, in seconds.
+
+    Attributes:
+        call_timeout: For one call to be answered.
+        call_retry: What follows when it is not.
+        conn_timeout: For one connection to be established.
+        conn_retry: What follows when it is not.
+        hello_delay: Between Connected and the first Hello.
+        disconn_cooldown: Between saying goodbye and closing.
+        reconnect: Whether a lost connection is made again.
+    """
+
+    call_timeout: float = 3.0
+    call_retry: RetryPolicy = field(default_factory=RetryPolicy)
+    conn_timeout: float = 3.0
+    conn_retry: RetryPolicy = field(default_factory=RetryPolicy)
+    hello_delay: float = 0.0
+    disconn_cooldown: float = 0.01
+    reconnect: bool = True
