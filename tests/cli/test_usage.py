@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from amzmq.cli.app import app
+from amzmq.cli.arguments import jsonable, parse_arg, parse_args
+
+ADDR = "tcp://127.0.0.1:7701"
+COMMANDS = (
+    "demo",
+    "serve",
+    "add",
+    "remove",
+    "set",
+    "toggle",
+    "inspect",
+    "when",
+    "when-not",
+    "watch",
+    "payloads",
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_each_command_has_an_example(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert f"Example: amzmq {command}" in result.output
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "add",
+        f"add {ADDR}",
+        f"add {ADDR} Open --arg user",
+        f"add {ADDR} Open --arg =1",
+        f"add {ADDR} Open --arg a=1 --arg a=2",
+        f"when {ADDR}",
+        f"when {ADDR} Open --timeout -1",
+        f"when {ADDR} Open --timeout soon",
+        "demo --subscribers 0",
+        "demo --seconds 0",
+        "demo --path no-such-folder",
+        "serve",
+        "fly",
+    ],
+)
+def test_wrong_usage_is_status_2(line: str) -> None:
+    result = CliRunner().invoke(app, line.split())
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    "target", ["json", "json:", ":m", "json:dumps.nothing", "no_such_module:m"]
+)
+def test_serving_what_is_no_machine_is_status_2_in_one_line(target: str) -> None:
+    result = CliRunner().invoke(app, ["serve", target])
+    assert result.exit_code == 2
+    assert result.output.count("\n") == 1
+    assert result.output.startswith("amzmq: ")
+
+
+def test_an_arg_is_json_where_it_is_json() -> None:
+    texts = ["n=3", "x=1.5", "yes=true", "user=ann", 'id="3"', "list=[1, 2]", "empty=", "eq=a=b"]
+    assert parse_args(texts) == {
+        "n": 3,
+        "x": 1.5,
+        "yes": True,
+        "user": "ann",
+        "id": "3",
+        "list": [1, 2],
+        "empty": "",
+        "eq": "a=b",
+    }
+    assert parse_args(None) is None
+    with pytest.raises(typer.BadParameter):
+        parse_arg("user")
+
+
+def test_what_the_wire_has_becomes_json() -> None:
+    value = {"at": 1, b"\x01": b"\xff", 3: [None, (True, "x")]}
+    assert json.dumps(jsonable(value)) == '{"at": 1, "01": "ff", "3": [null, [true, "x"]]}'
