@@ -38,7 +38,10 @@ class CompiledSchema:
         self.names: tuple[str, ...] = _verified(self.states, order)
         self.index: dict[str, int] = {name: at for at, name in enumerate(self.names)}
         ordered = [self.states[name] for name in self.names]
-        self.add = [self._indexes(state.add) for state in ordered]
+        # A name that an `add` shares with a `remove` outlives sanitising though it is unknown.
+        self.add = [
+            tuple(at for at in self._indexes(state.add) if at != UNKNOWN) for state in ordered
+        ]
         self.require = [self._indexes(state.require) for state in ordered]
         self.remove = [self._indexes(state.remove) for state in ordered]
         self.after = [frozenset(self._indexes(state.after)) for state in ordered]
@@ -66,7 +69,8 @@ class CompiledSchema:
         """Position of each state in the require order, -1 where no `require` edge touches it.
 
         A depth-first post-order over the states that require something, in index order,
-        dependencies before dependants (spec machine 4.4). A cycle leaves all ranks at -1; the state where it was met is returned.
+        dependencies before dependants (spec machine 4.4). A cycle leaves all ranks at -1; the
+        state where it was met is returned.
         """
         count = len(self.names)
         none = [-1] * count

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 from amzmq.machine.wait import Wait, WaitOwner
+
+_log = logging.getLogger("amzmq.machine")
 
 
 class Condition(Wait):
@@ -52,9 +55,11 @@ class StatesWait(Condition):
         self.missing: set[int] = set()
 
     def watched(self) -> Iterable[int]:
+        """See `Condition`."""
         return self.states
 
     def met(self, ticks: Sequence[int], queue_tick: int) -> bool:
+        """See `Condition`."""
         self.missing = {at for at in self.states if (ticks[at] & 1 == 1) is not self.wanted}
         return not self.missing
 
@@ -71,9 +76,11 @@ class TimeWait(Condition):
         self.missing = missing
 
     def watched(self) -> Iterable[int]:
+        """See `Condition`."""
         return tuple(self.missing)
 
     def met(self, ticks: Sequence[int], queue_tick: int) -> bool:
+        """See `Condition`."""
         self.missing = {at: tick for at, tick in self.missing.items() if ticks[at] < tick}
         return not self.missing
 
@@ -88,6 +95,7 @@ class QueueWait(Condition):
         self.tick = tick
 
     def met(self, ticks: Sequence[int], queue_tick: int) -> bool:
+        """See `Condition`."""
         return queue_tick >= self.tick
 
 
@@ -116,8 +124,19 @@ class ArgsWait(Condition):
         self.args = dict(args)
 
     def watched(self) -> Iterable[int]:
+        """See `Condition`."""
         return (self.state,)
 
     def matches(self, args: Mapping[str, object]) -> bool:
         """Whether `args` has every expected key with an equal value."""
-        return all(key in args and args[key] == value for key, value in self.args.items())
+        return includes(args, self.args)
+
+
+def includes(args: Mapping[str, object], expected: Mapping[str, object]) -> bool:
+    """Whether `args` has every expected key with an equal value."""
+    try:
+        return all(key in args and bool(args[key] == value) for key, value in expected.items())
+    except Exception:
+        # Some values (arrays) do not say whether they are equal: nobody waits for such.
+        _log.debug("arguments cannot be compared", exc_info=True)
+        return False

@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import get_ident
 from typing import TYPE_CHECKING
 
+from amzmq.errors import Canceled
 from amzmq.machine.args import CHECK_ARGS, EXCEPTION_ARGS, CheckArgs, ExceptionArgs
 from amzmq.machine.clock import Time
 from amzmq.machine.compiled import CompiledSchema
@@ -32,11 +34,12 @@ from amzmq.machine.observer import ClockObserver
 from amzmq.machine.plans import Deltas, Node, Plan
 from amzmq.machine.resolver import MutationType
 from amzmq.machine.result import Result
-from amzmq.machine.running import RunningTransition, new_transition
+from amzmq.machine.running import RunningTransition, check_transition
 from amzmq.machine.schema import EXCEPTION
 from amzmq.machine.tasks import HandlerTasks
 from amzmq.machine.tracer import Tracer, tell
-from amzmq.machine.view import MachineView
+from amzmq.machine.view import MachineView, _released
+from amzmq.machine.wait import Wait
 
 if TYPE_CHECKING:
     from amzmq.machine.machine import Machine
@@ -73,7 +76,7 @@ class Breakpoint:
 
 
 class Engine(MachineView):
-    """The part of a `Machine` that runs its mutations."""
+    """The part of a `Machine` that runs its mutations; it is only a part, never used alone."""
 
     __slots__ = (
         "_backoff_until",
@@ -89,9 +92,11 @@ class Engine(MachineView):
         "_node",
         "_observers",
         "_on_change",
+        "_on_error",
         "_plain",
         "_queue",
         "_tasks",
+        "_told_tick",
         "_tracers",
         "_tx",
         "_watched",
@@ -111,12 +116,15 @@ class Engine(MachineView):
         self._queue = MutationQueue()
         # The thread that drains the queue; 0 when none does.
         self._drainer = 0
+        # The queue tick that observers know of, if they looked.
+        self._told_tick = 0
         self._tx: RunningTransition | None = None
         self._handlers: Handlers | None = None
         self._tasks: HandlerTasks | None = None
         self._tracers: tuple[Tracer, ...] = ()
         self._observers: tuple[ClockObserver, ...] = ()
         self._on_change: Callable[[Machine, Time, Time], None] | None = None
+        self._on_error: Callable[[Machine, BaseException], None] | None = None
         self._log: MachineLog | None = None
         self._breakpoints: tuple[Breakpoint, ...] = ()
         self._err: BaseException | None = None
@@ -161,9 +169,7 @@ class Engine(MachineView):
 
     # The step.
 
-    def _step(
-        self: Machine, kind: MutationType, states: tuple[str, ...], event: HasSource | None
-    ) -> Result:
+    def _step(self, kind: MutationType, states: tuple[str, ...], event: HasSource | None) -> Result:
         """Apply a remembered step; the general road when it concerns somebody."""
         with self._lock:
             if self._plain and not self._drainer:
@@ -203,7 +209,7 @@ class Engine(MachineView):
         return self._disposing or self.backoff() or len(self._queue.waiting) >= self.queue_limit
 
     def _mutate(
-        self: Machine,
+        self,
         kind: MutationType,
         states: tuple[str, ...],
         args: Mapping[str, object],
@@ -212,8 +218,7 @@ class Engine(MachineView):
     ) -> Result:
         """Run a mutation, or queue it when somebody drains (spec machine 3.3 to 3.5).
 
-        Args:
-            keep_room: Whether a change of Exception may exceed the queue limit.
+        `keep_room` says whether a change of Exception may exceed the queue limit.
         """
         if self._disposing or (self._backoff_until and kind is not _SET and self.backoff()):
             return Result.CANCELED
@@ -254,7 +259,7 @@ class Engine(MachineView):
         return self._drain_or(mutation, Result(mutation.queue_tick))
 
     def _append(
-        self: Machine,
+        self,
         kind: MutationType,
         states: tuple[str, ...],
         args: Mapping[str, object],
@@ -279,7 +284,7 @@ class Engine(MachineView):
             return False
         return (self._exception_index in self._node.states) is (kind is _REMOVE)
 
-    def _announce(self: Machine, mutation: Mutation, how: str) -> None:
+    def _announce(self, mutation: Mutation, how: str) -> None:
         """Tell those who watch of a queued mutation."""
         if self._log is not None:
             self._log.queued(how, mutation)
@@ -288,7 +293,7 @@ class Engine(MachineView):
             if point.hit_by(mutation, self._names, self._node.names):
                 self._write_log(LogLevel.CHANGES, "[breakpoint] Machine.breakpoint")
 
-    def _drain_or(self: Machine, mutation: Mutation, queued: Result) -> Result:
+    def _drain_or(self, mutation: Mutation, queued: Result) -> Result:
         """Drain the queue, in which `mutation` is; `queued` if somebody does already."""
         first = None
         with self._lock:
@@ -306,14 +311,14 @@ class Engine(MachineView):
         # Another thread, or a tracer, has drained it meanwhile.
         return Result.CANCELED if mutation.result is None else mutation.result
 
-    def _prepend(self: Machine, mutation: Mutation) -> None:
+    def _prepend(self, mutation: Mutation) -> None:
         """Put a mutation in front of the queue, without a tick (spec machine 3.6)."""
         with self._lock:
             self._queue.prepend(mutation)
         if self._watched and mutation.type is not _EVAL:
             self._announce(mutation, "prepend")
 
-    def _prepend_exception(self: Machine, details: ExceptionArgs, source: Source) -> None:
+    def _prepend_exception(self, details: ExceptionArgs, source: Source) -> None:
         """A handler raised: Exception is what runs next."""
         self._err = details.err
         args = {EXCEPTION_ARGS: details}
@@ -326,7 +331,7 @@ class Engine(MachineView):
             self._queue_tick += 1
         return mutation
 
-    def _drain(self: Machine, first: Mutation, plan: Plan | None, wanted: Mutation) -> Result:
+    def _drain(self, first: Mutation, plan: Plan | None, wanted: Mutation) -> Result:
         """Run mutations until none waits; the outcome of `wanted`.
 
         The caller has set `_drainer`; it is taken back under the same lock under which the
@@ -351,45 +356,52 @@ class Engine(MachineView):
                             self._node, mutation.type, mutation.called, mutation.is_auto
                         )
                     tx = self._tx = (
-                        new_transition(self, mutation, plan)
+                        check_transition(self, mutation, plan)
                         if mutation.is_check
-                        else RunningTransition(self, mutation, plan)
+                        else RunningTransition(self, mutation, plan)  # type: ignore[arg-type]
                     )
                     mutation.result = tx.run()
                 with self._lock:
                     if not waiting or self._disposing:
-                        self._tx = None
-                        self._drainer = 0
-                        for observer in self._observers:
-                            observer.touch(0)  # the queue tick, at least
+                        ended = self._stop_draining()
                         break
                     mutation = self._take()
                 plan = None
         except BaseException:
             self._resume()
             raise
-        if self._watched or self._disposing or self._subs.pending:
-            self._drain_ended()
+        if ended or self._watched or self._disposing:
+            self._drain_ended(ended)
         return Result.CANCELED if wanted.result is None else wanted.result
 
-    def _resume(self: Machine) -> None:
+    def _resume(self) -> None:
         """Something that is no Exception left a handler: what waits is run all the same."""
+        ended: Sequence[Wait] = ()
+        following = None
         with self._lock:
             if not self._queue.waiting or self._disposing:
-                self._tx = None
-                self._drainer = 0
-                following = None
+                ended = self._stop_draining()
             else:
                 following = self._take()
         if following is None:
-            self._drain_ended()
+            self._drain_ended(ended)
         else:
             self._drain(following, None, following)
 
-    def _drain_ended(self: Machine) -> None:
+    def _stop_draining(self) -> Sequence[Wait]:
+        """Let others drain; returns who waits for it. The caller holds the lock."""
+        self._tx = None
+        self._drainer = 0
+        if self._observers and self._queue_tick != self._told_tick:
+            self._told_tick = self._queue_tick
+            for observer in self._observers:
+                observer.touch(0)
+        return self._subs.take_queue_ends() if self._subs.queue_ends else ()
+
+    def _drain_ended(self, ended: Sequence[Wait]) -> None:
         tell(self._tracers, "queue_end", self)
-        if self._subs.pending:
-            self._subs.queue_ended()
+        for wait in ended:
+            wait.release()
         if self._disposing and not self.is_disposed:
             self._dispose_now()
 
@@ -405,29 +417,55 @@ class Engine(MachineView):
             for observer in self._observers:
                 observer.touch(mask)
 
-    def _start_task(self: Machine, call: Call, event: Event, state: int | None) -> None:
+    def _start_task(self, call: Call, event: Event, state: int | None) -> None:
         if self._tasks is None:
-            self._tasks = HandlerTasks(self)
+            self._tasks = HandlerTasks(self)  # type: ignore[arg-type]  # it is a Machine
         self._tasks.start(call, event, state)
 
-    def _dispose_now(self: Machine) -> None:
+    def _dispose_now(self) -> None:
         """The last step of `dispose`, when nothing runs any more."""
         raise NotImplementedError
 
+    def when_queue_ends(self) -> Wait:
+        """Wait until the present drain ends; done at once when none runs."""
+        with self._lock:
+            if self._drainer and not self.is_disposed:
+                return self._subs.wait_queue_ends()
+        return _released()
+
     # What goes wrong, and the log.
+
+    def _add_error(
+        self,
+        state: str,
+        err: BaseException,
+        args: Mapping[str, object] = NO_ARGS,
+        event: HasSource | None = None,
+    ) -> Result:
+        """Activate an error state and Exception with an error (spec machine 7)."""
+        self._indexes((state,))
+        if type(err) is Canceled or self._refuses():
+            return Result.CANCELED
+        self._err = err
+        trace = "".join(traceback.format_exception(err)) if self.log_stack_trace else ""
+        self._write_log(LogLevel.CHANGES, f"[error] {err}")
+        if self._on_error is not None:
+            self._on_error(self, err)  # type: ignore[arg-type]  # it is a Machine
+        details = {**args, EXCEPTION_ARGS: ExceptionArgs(err, trace)}
+        return self._mutate(_ADD, (state, EXCEPTION), details, event, keep_room=False)
 
     def _report_internal(self, error: BaseException) -> None:
         self._internal_errors = (*self._internal_errors, error)[-_INTERNAL_ERRORS:]
         _log.warning("[%s] %s", self._id, error)
 
-    def _deadline_passed(self: Machine, error: BaseException) -> None:
+    def _deadline_passed(self, error: BaseException) -> None:
         """A handler blocked for so long that what waits is no longer wanted."""
         with self._lock:
             dropped = self._queue.discard_all()
         if dropped:
-            _log.error("[%s] %d waiting mutations dropped after: %s", self.id, len(dropped), error)
+            _log.error("[%s] %d waiting mutations dropped after: %s", self._id, len(dropped), error)
         self._give_up_checks(dropped)
-        self.add_err(error)
+        self._add_error(EXCEPTION, error)
         self._backoff_until = time.monotonic() + self.handler_backoff
 
     def _give_up_checks(self, dropped: Iterable[Mutation]) -> None:

@@ -93,6 +93,7 @@ class Handlers:
     """The handlers of one machine; immutable, as a transition may bind further ones.
 
     Attributes:
+        count: How many bindings there ever were; the number of the next one.
         enter, exit, self_, state, end: What is bound to ``XEnter`` and so on, by state index.
         cross: What is bound to ``XY``, by the pair of indexes.
         any_enter, any_state: What is bound to the two global events.
@@ -101,10 +102,10 @@ class Handlers:
 
     __slots__ = (
         "_bindings",
-        "_next",
         "_schema",
         "any_enter",
         "any_state",
+        "count",
         "cross",
         "end",
         "enter",
@@ -115,11 +116,11 @@ class Handlers:
     )
 
     def __init__(
-        self, schema: CompiledSchema, bindings: tuple[Binding, ...] = (), following: int = 0
+        self, schema: CompiledSchema, bindings: tuple[Binding, ...] = (), count: int = 0
     ) -> None:
         self._schema = schema
         self._bindings = bindings
-        self._next = following
+        self.count = count
         self.programs: dict[Plan, Program] = {}
         self._index()
 
@@ -137,9 +138,8 @@ class Handlers:
         clean = _ID_STRIP.sub("", id) or f"anon-{secrets.token_hex(2)}"
         if clean in self.ids():
             raise BindError(f"handlers id={clean!r} is bound already; detach it or choose another")
-        binding = Binding(self._next, clean, functions, _loop_for(functions))
-        bindings = (*self._bindings, binding)
-        return Handlers(self._schema, bindings, self._next + 1), clean
+        binding = Binding(self.count, clean, functions, _loop_for(functions))
+        return Handlers(self._schema, (*self._bindings, binding), self.count + 1), clean
 
     def detach(self, id: str) -> Handlers:
         """Without one binding.
@@ -150,11 +150,11 @@ class Handlers:
         kept = tuple(binding for binding in self._bindings if binding.id != id)
         if len(kept) == len(self._bindings):
             raise BindError(f"handlers not bound: id={id!r}; bound are: {self.ids()}")
-        return Handlers(self._schema, kept, self._next)
+        return Handlers(self._schema, kept, self.count)
 
     def adopt(self, schema: CompiledSchema) -> Handlers:
         """The same bindings for another schema."""
-        return Handlers(schema, self._bindings, self._next)
+        return Handlers(schema, self._bindings, self.count)
 
     def _index(self) -> None:
         """Build the look-up tables from the bindings."""

@@ -6,16 +6,18 @@ Spec machine 9.1, 9.4 to 9.6.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from amzmq.errors import InvalidArgs, SchemaError
 from amzmq.machine.compiled import CompiledSchema, compile_schema
 from amzmq.machine.engine import Engine
 from amzmq.machine.logs import LogLevel
-from amzmq.machine.observer import ClockObserver, ClockReading
+from amzmq.machine.mutation import NO_ARGS
+from amzmq.machine.observer import ClockObserver, ClockReading, ClockTicks, bits
+from amzmq.machine.resolver import MutationType
 from amzmq.machine.schema import EXCEPTION, START, Schema, State, States, definitions_of
-from amzmq.machine.tracer import Tracer, tell
+from amzmq.machine.tracer import tell
 
 if TYPE_CHECKING:
     from amzmq.machine.machine import Machine
@@ -34,7 +36,7 @@ class Lifecycle(Engine):
     def __init__(self, id: str, schema: CompiledSchema, parent: Machine | None) -> None:
         super().__init__(id, schema)
         self._dispose_callbacks: tuple[Callable[[], None], ...] = ()
-        self._children: dict[Machine, None] | None = None
+        self._children: dict[Lifecycle, None] | None = None
         self._gone = False
         self.parent = parent
 
@@ -43,24 +45,7 @@ class Lifecycle(Engine):
         """Whether the machine is disposed; `when_disposed` follows after the callbacks."""
         return self._gone
 
-    def _begin(self: Machine, tracers: Iterable[Tracer], handlers: object | None) -> None:
-        """The end of construction: everybody concerned is told."""
-        for tracer in tracers:
-            self.bind_tracer(tracer)
-        if self.parent is not None:
-            self.parent._adopt_child(self)
-        tell(self._tracers, "machine_init", self)
-        cycle = self._compiled.require_cycle
-        if cycle is not None:
-            text = f"relation error: state {cycle} has a Require cycle for {self.id}"
-            _log.warning("%s; its members can only be activated together", text)
-            self._write_log(LogLevel.CHANGES, f"[resolver] {text}")
-        for error in self._compiled.errors:
-            self.add_err(error)
-        if handlers is not None:
-            self.bind(handlers)
-
-    def _adopt_child(self: Machine, child: Machine) -> None:
+    def _adopt_child(self, child: Lifecycle) -> None:
         tell(self._tracers, "new_submachine", self, child)
         with self._lock:
             if not self.is_disposed:
@@ -70,7 +55,7 @@ class Lifecycle(Engine):
                 return
         child.dispose()
 
-    def _forget_child(self, child: Machine) -> None:
+    def _forget_child(self, child: Lifecycle) -> None:
         with self._lock:
             if self._children is not None:
                 self._children.pop(child, None)
@@ -83,12 +68,24 @@ class Lifecycle(Engine):
             self._observers = (*self._observers, observer)
             return ClockReading(tuple(enumerate(self._ticks)), self._queue_tick, self._machine_tick)
 
-    def read_changes(self, observer: ClockObserver) -> ClockReading:
-        """The ticks that changed since the observer's last reading, all of one moment."""
+    def read_changes(self, observer: ClockObserver) -> tuple[ClockTicks, int, int]:
+        """What a `ClockReading` has, of the ticks that changed since the observer's last one.
+
+        A plain tuple: a feed calls this for every update.
+        """
         with self._lock:
             ticks = self._ticks
-            changed = tuple([(at, ticks[at]) for at in observer.take()])
-            return ClockReading(changed, self._queue_tick, self._machine_tick)
+            mask = observer.take()
+            if not ticks:  # disposed
+                changed: ClockTicks = ()
+            elif mask & (mask - 1):
+                changed = tuple([(at, ticks[at]) for at in bits(mask)])
+            elif mask:  # one state: by far the most frequent case
+                at = mask.bit_length() - 1
+                changed = ((at, ticks[at]),)
+            else:
+                changed = ()
+            return changed, self._queue_tick, self._machine_tick
 
     def unobserve_clock(self, observer: ClockObserver) -> None:
         """Stop telling an observer."""
@@ -111,7 +108,7 @@ class Lifecycle(Engine):
             self._write_log(LogLevel.OPS, f"[import] exported at {sum(self.time())} ticks")
         return exported
 
-    def import_(self: Machine, data: Mapping[str, Any]) -> None:
+    def import_(self, data: Mapping[str, Any]) -> None:
         """Take over an exported clock; no handlers, tracers or waits hear of it.
 
         The machine tick becomes the exported one plus 1; the queue tick is not restored. The
@@ -135,7 +132,7 @@ class Lifecycle(Engine):
         text = f"[import] imported {self._machine_tick} times, now at {sum(ticks)} ticks"
         self._write_log(LogLevel.CHANGES, text)
         if self.has(RESTORED):
-            self.add(RESTORED)
+            self._mutate(MutationType.ADD, (RESTORED,), NO_ARGS, None)
 
     def _imported_ticks(self, data: Mapping[str, Any]) -> list[int]:
         """The ticks of an export in this machine's order of states."""
@@ -154,7 +151,7 @@ class Lifecycle(Engine):
     # Another schema (spec machine 1.4 and 9.5).
 
     def set_schema(
-        self: Machine, schema: Schema | type[States], states: Sequence[str] | None = None
+        self, schema: Schema | type[States], states: Sequence[str] | None = None
     ) -> None:
         """Replace the schema by a longer one; clocks, active states and waits stay.
 
@@ -180,7 +177,7 @@ class Lifecycle(Engine):
         tell(self._tracers, "verify_states", self)
         tell(self._tracers, "schema_change", self, old)
 
-    def verify_states(self: Machine, *states: str) -> None:
+    def verify_states(self, *states: str) -> None:
         """Fix another order of the states, which exports and time vectors follow.
 
         Raises:
@@ -213,7 +210,7 @@ class Lifecycle(Engine):
         """Call `callback` when the machine is disposed, in order of registration."""
         self._dispose_callbacks = (*self._dispose_callbacks, callback)
 
-    def dispose(self: Machine) -> None:
+    def dispose(self) -> None:
         """Dispose the machine: remove Start, end the drain, cancel tasks, release all waits.
 
         Finished when `when_disposed()` is: at once, or when the running drain and the tasks of
@@ -221,13 +218,15 @@ class Lifecycle(Engine):
         """
         if self._disposing:
             return
-        if self.has(START) and self.is_(START) and self.remove(START).is_queued:
-            # Its handlers take leave in the drain that is running: dispose after that.
-            self.when_queue_ends().add_done_callback(self._start_dispose)
-            return
+        if self.is_(START):
+            result = self._mutate(MutationType.REMOVE, (START,), NO_ARGS, None)
+            if result.is_queued:
+                # Its handlers take leave in the drain that is running: dispose after that.
+                self.when_queue_ends().add_done_callback(self._start_dispose)
+                return
         self._start_dispose()
 
-    def _start_dispose(self: Machine) -> None:
+    def _start_dispose(self) -> None:
         with self._lock:
             if self._disposing:
                 return
@@ -237,7 +236,7 @@ class Lifecycle(Engine):
         if not is_draining:
             self._dispose_now()
 
-    def dispose_force(self: Machine) -> None:
+    def dispose_force(self) -> None:
         """Dispose the machine now: not waiting for a running handler, nor for tasks."""
         with self._lock:
             self._disposing = True
@@ -246,13 +245,13 @@ class Lifecycle(Engine):
             self._tasks.cancel_all(_nothing)
         self._finish_dispose()
 
-    def _dispose_now(self: Machine) -> None:
+    def _dispose_now(self) -> None:
         if self._tasks is None:
             self._finish_dispose()
         else:
             self._tasks.cancel_all(self._finish_dispose)
 
-    def _finish_dispose(self: Machine) -> None:
+    def _finish_dispose(self) -> None:
         with self._lock:
             if self.is_disposed:
                 return
@@ -263,13 +262,13 @@ class Lifecycle(Engine):
             self._ticks = []
             dropped = self._queue.discard_all()
             self._gone = True
-        tell(tracers, "machine_dispose", self.id)
+        tell(tracers, "machine_dispose", self._id)
         self._give_up_checks(dropped)
         self._subs.release_all()
         self._call_dispose_callbacks()
         self._disposed_wait.release()
 
-    def _call_dispose_callbacks(self: Machine) -> None:
+    def _call_dispose_callbacks(self) -> None:
         with self._lock:
             children, self._children = self._children or {}, None
         for child in children:
@@ -281,7 +280,7 @@ class Lifecycle(Engine):
             try:
                 callback()
             except Exception:
-                _log.exception("[%s] a dispose callback failed", self.id)
+                _log.exception("[%s] a dispose callback failed", self._id)
 
 
 def _nothing() -> None:

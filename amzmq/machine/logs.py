@@ -130,7 +130,7 @@ class MachineLog:
 
     def end(self, tx: Transition) -> None:
         """A transition ends: it takes what was logged since the one before."""
-        tx.pre_log_entries = self._before
+        tx.pre_log_entries[:] = self._before
         self._before = []
 
     def queued(self, how: str, mutation: Mutation) -> None:

@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import logging
 import secrets
-import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import get_ident
-from types import TracebackType
 
-from amzmq.errors import BindError, Canceled, EvalTimeout, InvalidArgs, NestedEval
-from amzmq.machine.args import EXCEPTION_ARGS, Args, ExceptionArgs, merged
+from amzmq.errors import BindError, EvalTimeout, InvalidArgs, NestedEval
+from amzmq.machine.args import Args, merged
 from amzmq.machine.clock import Time
 from amzmq.machine.compiled import compile_schema
+from amzmq.machine.conditions import ArgsWait, includes
 from amzmq.machine.engine import Breakpoint
 from amzmq.machine.evals import Evaluation
 from amzmq.machine.event import EventCopy, HasSource
 from amzmq.machine.groups import Groups
+from amzmq.machine.guard import ErrorGuard
 from amzmq.machine.handlers import Handlers
 from amzmq.machine.lifecycle import Lifecycle
 from amzmq.machine.logs import ArgsMapper, LogLevel, MachineLog, Sink, log_args
-from amzmq.machine.mutation import Mutation, Position, QueuePlace
+from amzmq.machine.mutation import NO_ARGS, Mutation, Position, QueuePlace
 from amzmq.machine.resolver import MutationType
 from amzmq.machine.result import Result
 from amzmq.machine.schema import EXCEPTION, Schema, States, definitions_of
-from amzmq.machine.tracer import Tracer
+from amzmq.machine.tracer import Tracer, tell
 from amzmq.machine.view import _released
 from amzmq.machine.wait import Wait
 
@@ -73,7 +73,7 @@ class Machine(Lifecycle):
     (Result.EXECUTED, '(Open:1)')
     """
 
-    __slots__ = ("_groups", "_on_error", "detect_eval", "eval_timeout", "tags")
+    __slots__ = ("_groups", "detect_eval", "eval_timeout", "tags")
 
     def __init__(
         self,
@@ -97,7 +97,6 @@ class Machine(Lifecycle):
     ) -> None:
         compiled = compile_schema(definitions_of(schema), states)
         super().__init__(id or secrets.token_hex(8), compiled, parent)
-        self._on_error: Callable[[Machine, BaseException], None] | None = None
         self._groups: Groups | None = None
         self.queue_limit = queue_limit
         self.handler_timeout = handler_timeout
@@ -112,6 +111,23 @@ class Machine(Lifecycle):
         if log_level:
             self.set_log(log_level)
         self._begin(tracers, handlers)
+
+    def _begin(self, tracers: Iterable[Tracer], handlers: object | None) -> None:
+        """The end of construction: everybody concerned is told."""
+        for tracer in tracers:
+            self.bind_tracer(tracer)
+        if self.parent is not None:
+            self.parent._adopt_child(self)
+        tell(self._tracers, "machine_init", self)
+        cycle = self._compiled.require_cycle
+        if cycle is not None:
+            text = f"relation error: state {cycle} has a Require cycle for {self.id}"
+            _log.warning("%s; its members can only be activated together", text)
+            self._write_log(LogLevel.CHANGES, f"[resolver] {text}")
+        for error in self._compiled.errors:
+            self.add_err(error)
+        if handlers is not None:
+            self.bind(handlers)
 
     def _active_names(self) -> frozenset[str]:
         return self._node.names
@@ -137,9 +153,9 @@ class Machine(Lifecycle):
 
         Args:
             states: Names; relations may pull in or push out more.
-            args: Arguments for the handlers, as a mapping or an object of a dataclass; so are
-                further keywords.
+            args: Arguments for the handlers, as a mapping or an object of a dataclass.
             event: The event of the handler that makes this mutation, for tracing.
+            **kwargs: Arguments for the handlers.
 
         Returns:
             EXECUTED, CANCELED, or queued with its queue tick when a drain is running.
@@ -147,8 +163,10 @@ class Machine(Lifecycle):
         Raises:
             StateUnknown: A name is not in the schema.
         """
-        if args is None and not kwargs and self._plain:
-            return self._step(_ADD, states, event)
+        if args is None and not kwargs:
+            if self._plain:
+                return self._step(_ADD, states, event)
+            return self._mutate(_ADD, states, NO_ARGS, event)
         return self._mutate(_ADD, states, merged(args, kwargs), event)
 
     def remove(
@@ -159,8 +177,10 @@ class Machine(Lifecycle):
         **kwargs: object,
     ) -> Result:
         """Deactivate states; see `add`."""
-        if args is None and not kwargs and self._plain:
-            return self._step(_REMOVE, states, event)
+        if args is None and not kwargs:
+            if self._plain:
+                return self._step(_REMOVE, states, event)
+            return self._mutate(_REMOVE, states, NO_ARGS, event)
         return self._mutate(_REMOVE, states, merged(args, kwargs), event)
 
     def set(
@@ -171,8 +191,10 @@ class Machine(Lifecycle):
         **kwargs: object,
     ) -> Result:
         """Activate exactly these states; see `add`. None deactivates all."""
-        if args is None and not kwargs and self._plain:
-            return self._step(_SET, states, event)
+        if args is None and not kwargs:
+            if self._plain:
+                return self._step(_SET, states, event)
+            return self._mutate(_SET, states, NO_ARGS, event)
         return self._mutate(_SET, states, merged(args, kwargs), event)
 
     def toggle(
@@ -207,20 +229,12 @@ class Machine(Lifecycle):
         """
         if not isinstance(err, BaseException):
             raise InvalidArgs(f"add_err: err={err!r}; give an exception, e.g. ValueError('why')")
-        self._indexes((state,))
-        if type(err) is Canceled or self._refuses():
-            return Result.CANCELED
-        self._err = err
-        trace = "".join(traceback.format_exception(err)) if self.log_stack_trace else ""
-        self._write_log(LogLevel.CHANGES, f"[error] {err}")
-        if self._on_error is not None:
-            self._on_error(self, err)
-        details = {**merged(args, {}), EXCEPTION_ARGS: ExceptionArgs(err, trace)}
-        return self._mutate(_ADD, (state, EXCEPTION), details, event, keep_room=False)
+        return self._add_error(state, err, merged(args, {}), event)
 
     def panic_to_err(self, args: Args | None = None) -> ErrorGuard:
-        """A guard for foreign threads: ``with m.panic_to_err(): ...`` turns exceptions into
-        `add_err`, and goes on after the block.
+        """A guard for foreign threads: ``with m.panic_to_err(): ...`` adds what is raised.
+
+        The exception becomes an `add_err`, and execution goes on after the block.
         """
         return ErrorGuard(self, EXCEPTION, args)
 
@@ -362,18 +376,23 @@ class Machine(Lifecycle):
         return self.is_queued(_REMOVE, *states, position=position) is not None
 
     def when_args(self, state: str, *, ctx: Wait | None = None, **args: object) -> Wait:
-        """Wait until `state`'s final handlers run with all of `args` equal."""
+        """Wait until `state`'s final handlers run with all of `args` equal.
+
+        A wait whose arguments are a subset of an existing one's is that one (a quirk of the
+        reference).
+        """
         with self._lock:
             indexes = self._indexes((state,))
-            if not self._is_moot(ctx):
-                return self._subs.wait_args(self, indexes[0], args, ctx)
-        return _released()
-
-    def when_queue_ends(self) -> Wait:
-        """Wait until the present drain ends; done at once when none runs."""
+            if self._is_moot(ctx):
+                return _released()
+            waits = [wait for wait in self._subs.args_waits if wait.state == indexes[0]]
+        # Comparing runs code of the user's, so not under the lock.
+        found = next((wait for wait in waits if includes(wait.args, args)), None)
         with self._lock:
-            if self._drainer and not self.is_disposed:
-                return self._subs.wait_queue_ends()
+            if found is not None and found.listed:
+                return found
+            if not self._is_moot(ctx):
+                return self._subs.enlist(ArgsWait(self, ctx, indexes[0], args))
         return _released()
 
     # Errors and callbacks.
@@ -424,17 +443,19 @@ class Machine(Lifecycle):
         """
         if self._disposing:
             return ""
-        with self._lock:
-            present = self._handlers or Handlers(self._compiled)
-            is_first = self._handlers is None
-            self._handlers, id = present.bind(handlers, id, state_prefix)
-            self._choose_road()
-        if self._log is not None:
-            number = len(self._handlers.ids()) - 1
-            self._write_log(LogLevel.OPS, f"[handlers] bind {number}:{id}")
-        if is_first and self.is_err() and self._err is not None:
+        while True:
+            # Looking through `handlers` may run code of the user's, so not under the lock.
+            compiled, present = self._compiled, self._handlers
+            bound, clean = (present or Handlers(compiled)).bind(handlers, id, state_prefix)
+            with self._lock:
+                if self._handlers is present and self._compiled is compiled:
+                    self._handlers = bound
+                    self._choose_road()
+                    break
+        self._write_log(LogLevel.OPS, f"[handlers] bind {bound.count - 1}:{clean}")
+        if present is None and self.is_err() and self._err is not None:
             self.add_err(self._err)
-        return id
+        return clean
 
     def detach(self, id: str) -> None:
         """Undo a `bind`.
@@ -549,29 +570,3 @@ class Machine(Lifecycle):
         """Log a line of the user's own."""
         line = text.replace("\n", " ")
         self._write_log(LogLevel.EXTERNAL, f"[exter] {line}")
-
-
-class ErrorGuard:
-    """Turns an exception of a ``with`` block into an error of a machine (spec machine 7)."""
-
-    __slots__ = ("_args", "_machine", "_state")
-
-    def __init__(self, machine: Machine, state: str, args: Args | None) -> None:
-        self._machine = machine
-        self._state = state
-        self._args = args
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
-        machine = self._machine
-        if not isinstance(error, Exception) or not machine.panic_to_exception:
-            return False
-        machine.add_err_state(self._state, error, args=self._args)
-        return True

@@ -35,11 +35,11 @@ class QueuePlace(NamedTuple):
     """A waiting mutation that was looked for.
 
     Attributes:
-        index: Its place in the queue, 0 is the head.
+        at: Its place in the queue, 0 is the head.
         queue_tick: Its queue tick; 0 for a prepended one.
     """
 
-    index: int
+    at: int
     queue_tick: int
 
 
@@ -61,13 +61,17 @@ class Mutation:
         evaluate: What an eval runs.
     """
 
-    # Defaults of the class, not of each object: most mutations have none of these.
-    source: Source | None = None
-    is_auto = False
-    is_check = False
-    queue_tick = 0
-    result: Result | None = None
-    evaluate: Callable[[], None] | None = None
+    __slots__ = (
+        "args",
+        "called",
+        "evaluate",
+        "is_auto",
+        "is_check",
+        "queue_tick",
+        "result",
+        "source",
+        "type",
+    )
 
     def __init__(
         self,
@@ -81,12 +85,12 @@ class Mutation:
         self.type = type_
         self.called = called
         self.args = args
-        if source is not None:
-            self.source = source
-        if is_auto:
-            self.is_auto = True
-        if is_check:
-            self.is_check = True
+        self.source = source
+        self.is_auto = is_auto
+        self.is_check = is_check
+        self.queue_tick = 0
+        self.result: Result | None = None
+        self.evaluate: Callable[[], None] | None = None
 
     def clone(self) -> Mutation:
         """The same request, not queued yet."""

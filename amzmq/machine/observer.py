@@ -7,7 +7,10 @@ since it last looked. That is all a feed needs to publish merged diffs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
+
+ClockTicks: TypeAlias = tuple[tuple[int, int], ...]
+"""(index, tick) pairs, ascending by index."""
 
 
 class ClockReading(NamedTuple):
@@ -19,7 +22,7 @@ class ClockReading(NamedTuple):
         machine_tick: The machine tick.
     """
 
-    ticks: tuple[tuple[int, int], ...]
+    ticks: ClockTicks
     queue_tick: int
     machine_tick: int
 
@@ -50,11 +53,11 @@ class ClockObserver:
             self.pending = True
             self.wake()
 
-    def take(self) -> Iterator[int]:
-        """The indexes that ticked since the last call; the machine's lock is held."""
+    def take(self) -> int:
+        """The mask of what ticked since the last call; the machine's lock is held."""
         mask, self.mask = self.mask, 0
         self.pending = False
-        return bits(mask)
+        return mask
 
 
 def bits(mask: int) -> Iterator[int]:

@@ -21,6 +21,12 @@ class Result(int):
     CANCELED: ClassVar[Result]
     QUEUED: ClassVar[Result]
 
+    def __new__(cls, value: int) -> Result:
+        """The one EXECUTED, the one CANCELED, or a queued result: `is` works on the first two."""
+        if value in (0, 1) and (known := _outcomes.get(value)) is not None:
+            return known
+        return super().__new__(cls, value)
+
     @classmethod
     def queued(cls, tick: int) -> Result:
         """A queued result that carries the mutation's queue tick (2 and more)."""
@@ -42,6 +48,9 @@ class Result(int):
         return f"Result.queued({int(self)})" if self > 1 else f"Result.{str(self).upper()}"
 
 
-Result.EXECUTED = Result(0)
-Result.CANCELED = Result(1)
+_outcomes: dict[int, Result] = {}
+for _value in (0, 1):
+    _outcomes[_value] = Result(_value)
+Result.EXECUTED = _outcomes[0]
+Result.CANCELED = _outcomes[1]
 Result.QUEUED = Result(2)

@@ -26,7 +26,7 @@ from amzmq.machine.tracer import tell
 from amzmq.machine.transition import Transition
 
 if TYPE_CHECKING:
-    from amzmq.machine.machine import Machine
+    from amzmq.machine.engine import Engine
 
 
 _log = logging.getLogger("amzmq.machine")
@@ -44,6 +44,8 @@ FAILED: Final = _Failed()
 
 class RunningTransition(Transition):
     """A transition with what the machine's drain needs to run it."""
+
+    __slots__ = ()
 
     def run(self) -> Result:
         """Process the mutation; returns the outcome for the caller (spec machine 4.10)."""
@@ -73,11 +75,12 @@ class RunningTransition(Transition):
         outcome = self._outcome
         if self.is_accepted and outcome.deltas and machine._node.auto:
             self._follow_with_auto()
-        if machine._watched or self._before is not None:
+        if self._seen_by is not None:
             self._complete()
         self.is_completed = True
-        if self.is_accepted and machine._subs.concerns(outcome.mask):
-            machine._subs.process(
+        subs = machine._subs
+        if self.is_accepted and (subs.always or subs.watched & outcome.mask):
+            subs.process(
                 outcome.activated,
                 outcome.deactivated,
                 machine._ticks,
@@ -103,11 +106,13 @@ class RunningTransition(Transition):
             check = self.mutation.args.get(CHECK_ARGS)
             if isinstance(check, CheckArgs):
                 check.complete(not self.is_accepted)
-        if self._before is not None and self._after is None:
+        seen = self._seen
+        before = self.pin()
+        if seen.after is None:
             committed = self.is_accepted and not self.is_check
-            self._after = Time(machine._ticks) if committed else self._before
+            seen.after = Time(machine._ticks) if committed else before
         self.is_completed = True
-        self.queue_len = len(machine._queue.waiting)
+        seen.queue_len = len(machine._queue.waiting)
         if machine._log is not None:
             machine._log.end(self)
         tell(machine._tracers, "transition_end", self)
@@ -212,7 +217,7 @@ class RunningTransition(Transition):
         if subs.watched & outcome.mask:
             subs.expire_contexts((*outcome.activated, *outcome.deactivated))
         if machine._watched:
-            self._after = Time(machine._ticks)
+            self._seen.after = Time(machine._ticks)
             if machine._log is not None:
                 machine._log.committed(self, outcome)
             tell(machine._tracers, "transition_finals", self)
@@ -367,8 +372,9 @@ class RunningTransition(Transition):
         """
         machine = self.machine
         outcome = self._outcome
-        if self._after is None:
-            self._after = Time(machine._ticks)  # never corrected by what follows
+        seen = self._seen
+        if seen.after is None:
+            seen.after = Time(machine._ticks)  # never corrected by what follows
         undone: frozenset[int] = frozenset()
         if state is not None and name.endswith("State"):
             undone = frozenset(outcome.enters[outcome.enters.index(state) :])
@@ -384,9 +390,8 @@ class RunningTransition(Transition):
             machine._log.write(LogLevel.OPS, f"[recover] partial final states as ({active})")
 
 
-def new_transition(machine: Machine, mutation: Mutation, plan: Plan) -> RunningTransition:
-    """The transition of a mutation."""
-    tx = RunningTransition(machine, mutation, plan)
-    if mutation.is_check:
-        tx.is_accepted = plan.accepted_as_check
+def check_transition(machine: Engine, mutation: Mutation, plan: Plan) -> RunningTransition:
+    """The transition of a dry run, for which any called multi state is enough (spec 3.7)."""
+    tx = RunningTransition(machine, mutation, plan)  # type: ignore[arg-type]  # it is a Machine
+    tx.is_accepted = plan.accepted_as_check
     return tx

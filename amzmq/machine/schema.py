@@ -213,7 +213,6 @@ def _defined(base: type) -> Mapping[str, State]:
 
 def _with_names(name: str, state: State, known: Mapping[int, str]) -> State:
     """Replace `State` objects in the relations by the names they were given."""
-
     if not state.has_objects():
         return state
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
 
 from amzmq.machine.schema import Schema, State, States, definitions_of
-
-if TYPE_CHECKING:
-    from amzmq.machine.view import MachineView
+from amzmq.machine.view import MachineView
 
 
 def merge(*schemas: Schema | type[States]) -> dict[str, State]:
@@ -96,10 +93,10 @@ def schema_mermaid(source: MachineView | Schema | type[States]) -> str:
     round, multi states are doubly framed.
     """
     active: Iterable[str] = ()
-    if isinstance(source, type) or not hasattr(source, "active_states"):
-        definitions = definitions_of(source)  # type: ignore[arg-type]
-    else:
+    if isinstance(source, MachineView):
         definitions, active = source.schema, source.active_states()
+    else:
+        definitions = definitions_of(source)
     ids = {name: f"s{at}" for at, name in enumerate(definitions)}
     lines = ["flowchart LR"]
     for name, state in definitions.items():

@@ -19,7 +19,7 @@ from amzmq.machine.conditions import (
     StatesWait,
     TimeWait,
 )
-from amzmq.machine.wait import StateCtx, Wait, WaitOwner
+from amzmq.machine.wait import StateCtx, Wait
 
 _log = logging.getLogger("amzmq.machine")
 
@@ -40,7 +40,6 @@ class Subscriptions:
     __slots__ = (
         "_contexts",
         "_lock",
-        "_queue_ends",
         "_shared",
         "_time_waits",
         "_tokened",
@@ -49,6 +48,7 @@ class Subscriptions:
         "args_waits",
         "pending",
         "queries",
+        "queue_ends",
         "queue_waits",
         "watched",
     )
@@ -67,11 +67,7 @@ class Subscriptions:
         self.queue_waits: list[QueueWait] = []
         self.queries: list[QueryWait] = []
         self._tokened: list[Condition] = []
-        self._queue_ends: list[Wait] = []
-
-    def concerns(self, mask: int) -> bool:
-        """Whether an accepted transition that ticks the states of `mask` may release a wait."""
-        return self.always > 0 or self.watched & mask != 0
+        self.queue_ends: list[Wait] = []
 
     # Registering. The caller holds the lock and has found the condition not met yet.
 
@@ -106,25 +102,10 @@ class Subscriptions:
             self.watched |= 1 << state
         return wait
 
-    def wait_args(
-        self, owner: WaitOwner, state: int, args: Mapping[str, object], token: Wait | None
-    ) -> Wait:
-        """Register (or share) a wait for a call with arguments.
-
-        A wait whose arguments are a subset of an existing one's shares it (a quirk of the
-        reference).
-        """
-        for wait in self.args_waits:
-            if wait.state == state and all(
-                key in wait.args and wait.args[key] == value for key, value in args.items()
-            ):
-                return wait
-        return self.enlist(ArgsWait(owner, token, state, args))
-
     def wait_queue_ends(self) -> Wait:
         """Register a wait for the end of the current drain."""
         wait = Wait()
-        self._queue_ends.append(wait)
+        self.queue_ends.append(wait)
         self.pending += 1
         return wait
 
@@ -157,8 +138,13 @@ class Subscriptions:
     def args_called(self, state: int, args: Mapping[str, object]) -> None:
         """A state's final handlers have run with `args`."""
         with self._lock:
-            matched = [wait for wait in self.args_waits if _expired(wait)]
-            matched += [w for w in self.args_waits if w.state == state and w.matches(args)]
+            waits = list(self.args_waits)
+        # Comparing runs code of the user's, so not under the lock.
+        matched = [wait for wait in waits if _expired(wait)]
+        matched += [wait for wait in waits if wait.state == state and wait.matches(args)]
+        if not matched:
+            return
+        with self._lock:
             self._drop(matched)
         for wait in matched:
             wait.release()
@@ -232,26 +218,22 @@ class Subscriptions:
         for wait in matched:
             wait.release()
 
-    def queue_ended(self) -> None:
-        """The drain has ended."""
-        if not self._queue_ends:
-            return
-        with self._lock:
-            waits, self._queue_ends = self._queue_ends, []
-            self.pending -= len(waits)
-        for wait in waits:
-            wait.release()
+    def take_queue_ends(self) -> list[Wait]:
+        """The waits for the end of the drain that ends now; the caller holds the lock."""
+        waits, self.queue_ends = self.queue_ends, []
+        self.pending -= len(waits)
+        return waits
 
     def release_all(self) -> None:
         """Release everything: the machine is disposed."""
         with self._lock:
-            waits: list[Wait] = [*self._contexts.values(), *self._listed(), *self._queue_ends]
+            waits: list[Wait] = [*self._contexts.values(), *self._listed(), *self.queue_ends]
             for register in (self._contexts, self._shared, self._waits, self._time_waits):
                 register.clear()
             for waiting in (self.queue_waits, self.queries, self.args_waits):
                 waiting.clear()
             self._tokened.clear()
-            self._queue_ends.clear()
+            self.queue_ends.clear()
             self.pending = self.watched = self.always = 0
         for wait in waits:
             wait.release()

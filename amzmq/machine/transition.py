@@ -13,6 +13,20 @@ if TYPE_CHECKING:
     from amzmq.machine.machine import Machine
 
 
+class _Seen:
+    """What is kept of a transition only because somebody looks at it."""
+
+    __slots__ = ("after", "before", "id", "log_entries", "pre_log_entries", "queue_len")
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.before: Time | None = None
+        self.after: Time | None = None
+        self.log_entries: list[str] = []
+        self.pre_log_entries: list[str] = []
+        self.queue_len = 0
+
+
 class Transition:
     """The processing of one mutation; handlers and tracers see it.
 
@@ -21,19 +35,18 @@ class Transition:
         mutation: The request.
         is_accepted: Whether nothing has objected so far; final once `is_completed`.
         is_completed: Whether it has ended.
-        queue_len: How many mutations waited when it ended.
-        pre_log_entries: What was logged before it, since the transition before.
     """
 
-    # Defaults of the class, not of each object: a transition that nobody looks at sets none.
-    _id = ""
-    _before: Time | None = None
-    _after: Time | None = None
-    _applied: Deltas = ()
-    _log_entries: list[str] | None = None
-    is_completed = False
-    queue_len = 0
-    pre_log_entries: list[str]
+    __slots__ = (
+        "_applied",
+        "_outcome",
+        "_plan",
+        "_seen_by",
+        "is_accepted",
+        "is_completed",
+        "machine",
+        "mutation",
+    )
 
     def __init__(self, machine: Machine, mutation: Mutation, plan: Plan) -> None:
         self.machine = machine
@@ -41,13 +54,24 @@ class Transition:
         self._plan = plan
         self._outcome: Outcome = plan.outcome
         self.is_accepted = plan.accepted
+        self.is_completed = False
+        self._applied: Deltas = ()
+        self._seen_by: _Seen | None = None
+
+    @property
+    def _seen(self) -> _Seen:
+        seen = self._seen_by
+        if seen is None:
+            seen = self._seen_by = _Seen()
+        return seen
 
     @property
     def id(self) -> str:
         """A random id of 16 hex digits."""
-        if not self._id:
-            self._id = secrets.token_hex(8)
-        return self._id
+        seen = self._seen
+        if not seen.id:
+            seen.id = secrets.token_hex(8)
+        return seen.id
 
     @property
     def type(self) -> str:
@@ -109,15 +133,15 @@ class Transition:
     @property
     def time_before(self) -> Time:
         """The machine's time before."""
-        self.pin()
-        assert self._before is not None
-        return self._before
+        before = self._seen.before
+        return self.pin() if before is None else before
 
     @property
     def time_after(self) -> Time:
         """The machine's time after: a prediction before commit, the present one if canceled."""
-        if self._after is not None:
-            return self._after
+        after = self._seen.after
+        if after is not None:
+            return after
         before = self.time_before
         if self.is_check or not self.is_accepted:
             return before
@@ -153,7 +177,8 @@ class Transition:
 
     def time_index_diff(self) -> tuple[list[str], list[str]]:
         """The states added and removed; a state that only ticked counts as added."""
-        added, removed = [], []
+        added: list[str] = []
+        removed: list[str] = []
         for name in self.time_index_time_diff():
             left = self.time_index_after.not_(name) and self.time_index_before.is_(name)
             (removed if left else added).append(name)
@@ -169,9 +194,17 @@ class Transition:
     @property
     def log_entries(self) -> list[str]:
         """What was logged while it ran."""
-        if self._log_entries is None:
-            self._log_entries = []
-        return self._log_entries
+        return self._seen.log_entries
+
+    @property
+    def pre_log_entries(self) -> list[str]:
+        """What was logged before it, since the transition before."""
+        return self._seen.pre_log_entries
+
+    @property
+    def queue_len(self) -> int:
+        """How many mutations waited when it ended."""
+        return self._seen.queue_len
 
     def mutation_str(self) -> str:
         """The mutation in short, e.g. ``[add] A B``, in index order."""
@@ -183,17 +216,20 @@ class Transition:
             lines.append(f"source: [{source.tx_id}]({source.machine_id}/t{source.time})")
         return "\n".join(lines)
 
-    def pin(self) -> None:
+    def pin(self) -> Time:
         """Keep the time before, as somebody may look at it later.
 
         A copy of the clock costs as much as the schema is long, so it is only made for a
         transition that was seen by a tracer or taken out of `machine.transition()`.
         """
-        if self._before is None:
+        seen = self._seen
+        if seen.before is None:
             ticks = list(self.machine._ticks)
-            for state, delta in self._applied:
-                ticks[state] -= delta
-            self._before = Time(ticks)
+            if ticks:  # none are left of a disposed machine
+                for state, delta in self._applied:
+                    ticks[state] -= delta
+            seen.before = Time(ticks)
+        return seen.before
 
     def _names(self, states: tuple[int, ...]) -> list[str]:
         names = self.machine.state_names

@@ -165,7 +165,7 @@ class MachineView:
 
         >>> from amzmq import Machine, State
         >>> m = Machine({"A": State(), "B": State(), "C": State()})
-        >>> m.add("A", "B") and None
+        >>> _ = m.add("A", "B")
         >>> m.any_("C", ("A", "B"))
         True
         """

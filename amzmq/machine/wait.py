@@ -200,7 +200,9 @@ class _Scope:
         self._fired = False
 
     def expire(self) -> None:
-        call_on(self._loop, self._cancel)
+        # Not at once: the task may be the one that runs, and a cancellation of a running task
+        # strikes wherever it next awaits, be it after the block.
+        _call_soon(self._loop, self._cancel)
 
     def _cancel(self) -> None:
         if self._open:
@@ -220,7 +222,11 @@ def call_on(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> 
     """Call on the thread of `loop`: at once when it is this one; never once it is closed."""
     if runs_here(loop):
         callback()
-        return
+    else:
+        _call_soon(loop, callback)
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
     try:
         loop.call_soon_threadsafe(callback)
     except RuntimeError:
