@@ -1,0 +1,36 @@
+"""What a child process runs: `python -m bench.child MODULE:FUNCTION PARAMS`."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import json
+import os
+import signal
+import sys
+import traceback
+
+from bench.channel import Channel
+
+
+def main() -> int:
+    # Ctrl-C reaches the whole group; our parent hears it too and ends us in good order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    channel = Channel(os.dup(0), os.dup(1))
+    # What somebody prints must not get between the lines of the channel.
+    os.dup2(2, 1)
+    role, params = sys.argv[1:]
+    module, _, name = role.partition(":")
+    try:
+        outcome = getattr(importlib.import_module(module), name)(channel, **json.loads(params))
+        if inspect.iscoroutine(outcome):
+            asyncio.run(outcome)
+    except Exception:
+        channel.send(error=traceback.format_exc())
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""Figures: collected over several runs, reduced to medians, set against each other."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+
+class BenchError(Exception):
+    """A run that gives no figure: it failed, hung, or its replicas differ."""
+
+
+class Figure(NamedTuple):
+    """What was measured: of which system, in which case, in which unit."""
+
+    system: str
+    case: str
+    metric: str
+    unit: str
+
+
+Contestant = Callable[[], Mapping[Figure, float]]
+"""Runs once and returns what it measured."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure over all runs."""
+
+    system: str
+    case: str
+    metric: str
+    unit: str
+    median: float
+    min: float
+    max: float
+    runs: int
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Ours divided by theirs; whether high or low is good depends on the metric."""
+
+    name: str
+    ours: Figure
+    theirs: Figure
+
+
+@dataclass(frozen=True)
+class Report:
+    """One benchmark's outcome."""
+
+    name: str
+    rows: tuple[Row, ...]
+    ratios: Mapping[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as plain values."""
+        return {
+            "name": self.name,
+            "rows": [asdict(row) for row in self.rows],
+            "ratios": dict(self.ratios),
+        }
+
+    def as_table(self) -> str:
+        """The report for people."""
+        head = ("case", "metric", "system", "median", "min", "max", "unit")
+        cells = [
+            (r.case, r.metric, r.system, *map(_short, (r.median, r.min, r.max)), r.unit)
+            for r in sorted(self.rows, key=self._place)
+        ]
+        runs = self.rows[0].runs if self.rows else 0
+        lines = [f"{self.name} (medians of {runs} runs)", "", *_aligned([head, *cells])]
+        if self.ratios:
+            ratios = [(name, f"{value:.2f}") for name, value in self.ratios.items()]
+            lines += ["", *_aligned([("ours divided by theirs", ""), *ratios])]
+        return "\n".join(lines)
+
+    def _place(self, row: Row) -> tuple[int, int]:
+        """Rows to compare stand below each other, else in the order of measuring."""
+        cases = [r.case for r in self.rows]
+        metrics = [r.metric for r in self.rows]
+        return cases.index(row.case), metrics.index(row.metric)
+
+
+def in_turn(contestants: Iterable[Contestant], runs: int) -> dict[Figure, list[float]]:
+    """Run the contestants in turn: A, B, A, B, and so on.
+
+    A shared machine changes its speed from second to second. In turn, all contestants meet the
+    same mixture of good and bad moments, which one after the other they would not.
+    """
+    contestants = tuple(contestants)
+    samples: dict[Figure, list[float]] = {}
+    for _ in range(runs):
+        for contestant in contestants:
+            for figure, value in contestant().items():
+                samples.setdefault(figure, []).append(value)
+    return samples
+
+
+def summarize(
+    name: str, samples: Mapping[Figure, Sequence[float]], ratios: Iterable[Ratio] = ()
+) -> Report:
+    """Reduce samples to medians, and divide the medians."""
+    rows = {
+        figure: Row(*figure, statistics.median(values), min(values), max(values), len(values))
+        for figure, values in samples.items()
+    }
+    return Report(
+        name,
+        tuple(rows.values()),
+        {r.name: _divided(r, rows[r.ours].median, rows[r.theirs].median) for r in ratios},
+    )
+
+
+def _divided(ratio: Ratio, ours: float, theirs: float) -> float:
+    if not theirs:
+        raise BenchError(f"{ratio.name}: the other side's figure is {theirs}")
+    return ours / theirs
+
+
+def _short(value: float) -> str:
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if _is_number(cell) else cell.ljust(width)
+            for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _is_number(cell: str) -> bool:
+    return not cell.strip("0123456789,.-")
