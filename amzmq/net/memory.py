@@ -19,6 +19,7 @@ from amzmq.net.memory_feed import MemoryPublisher, MemorySubscriber
 from amzmq.net.transport import (
     ConfirmFn,
     ConnectedFn,
+    DrainedFn,
     FrameFn,
     MessageFn,
     PeerMessageFn,
@@ -134,10 +135,12 @@ class MemoryTransport:
         self._open: list[MemoryRouter | MemoryPublisher | MemoryDealer | MemorySubscriber] = []
         self._closed = False
 
-    def router(self, endpoint: str, on_message: PeerMessageFn) -> MemoryRouter:
+    def router(
+        self, endpoint: str, on_message: PeerMessageFn, on_drained: DrainedFn | None = None
+    ) -> MemoryRouter:
         """Binds a router."""
         self._check()
-        router = MemoryRouter(self._network, self._network.claim(endpoint), on_message)
+        router = MemoryRouter(self._network, self._network.claim(endpoint), on_message, on_drained)
         self._open.append(router)
         return router
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from amzmq.net.log import callback_failed
-from amzmq.net.transport import ConnectedFn, Delivery, MessageFn, PeerMessageFn
+from amzmq.net.transport import ConnectedFn, Delivery, DrainedFn, MessageFn, PeerMessageFn
 
 if TYPE_CHECKING:
     from amzmq.net.memory import MemoryNetwork
@@ -68,14 +68,27 @@ class ControlLink:
             self.router.on_message(self.peer, frame, blobs)
         except (Exception, asyncio.CancelledError):
             callback_failed("router", "on_message")
+        if self.router.on_drained is None:
+            return
+        try:
+            self.router.on_drained()
+        except (Exception, asyncio.CancelledError):
+            callback_failed("router", "on_drained")
 
 
 class MemoryRouter:
     """The bound end of conversations."""
 
-    def __init__(self, network: MemoryNetwork, endpoint: str, on_message: PeerMessageFn) -> None:
+    def __init__(
+        self,
+        network: MemoryNetwork,
+        endpoint: str,
+        on_message: PeerMessageFn,
+        on_drained: DrainedFn | None,
+    ) -> None:
         self.endpoint = endpoint
         self.on_message = on_message
+        self.on_drained = on_drained
         self.links: dict[bytes, ControlLink] = {}
         self._network = network
         self._closed = False

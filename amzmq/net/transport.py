@@ -18,6 +18,7 @@ MessageFn = Callable[[bytes, Sequence[bytes]], None]
 PeerMessageFn = Callable[[bytes, bytes, Sequence[bytes]], None]
 """What a router calls: the peer's id, the frame, the blobs."""
 
+DrainedFn = Callable[[], None]
 ConnectedFn = Callable[[bool], None]
 TopicFn = Callable[[bytes], None]
 ConfirmFn = Callable[[bytes], bool]
@@ -105,8 +106,17 @@ class Transport(Protocol):
     Every method may raise `AddressInvalid`, the binding two `AddressInUse` as well.
     """
 
-    def router(self, endpoint: str, on_message: PeerMessageFn) -> Router:
-        """Binds a router."""
+    def router(
+        self, endpoint: str, on_message: PeerMessageFn, on_drained: DrainedFn | None = None
+    ) -> Router:
+        """Binds a router.
+
+        Args:
+            endpoint: Where to bind.
+            on_message: Gets each message.
+            on_drained: Called behind the last of the messages that were there together, so that
+                work for all of them can be done once.
+        """
 
     def publisher(
         self,

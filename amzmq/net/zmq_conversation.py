@@ -11,7 +11,7 @@ import zmq
 from amzmq.net.context import ContextLease
 from amzmq.net.log import callback_failed
 from amzmq.net.options import SocketOptions
-from amzmq.net.transport import ConnectedFn, Delivery, MessageFn, PeerMessageFn
+from amzmq.net.transport import ConnectedFn, Delivery, DrainedFn, MessageFn, PeerMessageFn
 from amzmq.net.zmq_socket import NOBLOCK, NOBLOCK_MORE, POLLOUT, ZmqRaw, ZmqSocket, receive_rest
 
 NO_BLOBS: tuple[bytes, ...] = ()
@@ -22,7 +22,7 @@ class ZmqRouter(ZmqSocket):
 
     kind = "router"
 
-    __slots__ = ("_on_message", "endpoint")
+    __slots__ = ("_drained", "_on_drained", "_on_message", "endpoint")
 
     def __init__(
         self,
@@ -32,9 +32,12 @@ class ZmqRouter(ZmqSocket):
         on_closed: Callable[[ZmqSocket], None],
         endpoint: str,
         on_message: PeerMessageFn,
+        on_drained: DrainedFn | None,
     ) -> None:
         self.endpoint = endpoint
         self._on_message = on_message
+        self._on_drained = on_drained
+        self._drained = True
         super().__init__(sock, lease, options, on_closed)
 
     def send(self, peer: bytes, frame: bytes, blobs: Sequence[bytes] = ()) -> Delivery:
@@ -61,10 +64,20 @@ class ZmqRouter(ZmqSocket):
         # A Frame knows whether more follow; asking the socket for it costs more than both.
         body = self._recv(NOBLOCK, copy=False)
         blobs = receive_rest(self._recv) if body.more else NO_BLOBS
+        self._drained = False
         try:
             self._on_message(peer, body.bytes, blobs)
         except (Exception, asyncio.CancelledError):
             callback_failed(self.kind, "on_message")
+
+    def _turn_over(self) -> None:
+        if self._drained or self._on_drained is None:
+            return
+        self._drained = True
+        try:
+            self._on_drained()
+        except (Exception, asyncio.CancelledError):
+            callback_failed(self.kind, "on_drained")
 
 
 class ZmqDealer(ZmqSocket):

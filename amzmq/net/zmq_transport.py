@@ -14,6 +14,7 @@ from amzmq.net.options import SocketOptions
 from amzmq.net.transport import (
     ConfirmFn,
     ConnectedFn,
+    DrainedFn,
     FrameFn,
     MessageFn,
     PeerMessageFn,
@@ -42,12 +43,16 @@ class ZmqTransport:
         self._open: set[ZmqSocket] = set()
         self._closed = False
 
-    def router(self, endpoint: str, on_message: PeerMessageFn) -> ZmqRouter:
+    def router(
+        self, endpoint: str, on_message: PeerMessageFn, on_drained: DrainedFn | None = None
+    ) -> ZmqRouter:
         """Binds a router."""
         with self._new(zmq.ROUTER) as (sock, lease):
             sock.setsockopt(zmq.ROUTER_MANDATORY, 1)
             real = addresses.bind(sock, endpoint)
-            router = ZmqRouter(sock, lease, self._options, self._open.discard, real, on_message)
+            router = ZmqRouter(
+                sock, lease, self._options, self._open.discard, real, on_message, on_drained
+            )
         self._open.add(router)
         return router
 
