@@ -2,10 +2,12 @@
 
 from amzmq.errors import AmzmqError
 from amzmq.machine import Machine, Result, State, States
+from amzmq.machine.api import Api
 from amzmq.rpc import Client, Consumer, Mux, NetworkMachine, Payload
 
 __all__ = [
     "AmzmqError",
+    "Api",
     "Client",
     "Consumer",
     "Machine",

@@ -16,6 +16,7 @@ from amzmq.errors import AddressInUse, AddressInvalid, NetError
 from amzmq.net.faults import Fault, FaultCounts
 from amzmq.net.memory_conversation import MemoryDealer, MemoryRouter
 from amzmq.net.memory_feed import MemoryPublisher, MemorySubscriber
+from amzmq.net.options import SocketOptions
 from amzmq.net.transport import (
     ConfirmFn,
     ConnectedFn,
@@ -134,6 +135,11 @@ class MemoryTransport:
         self._network = network
         self._open: list[MemoryRouter | MemoryPublisher | MemoryDealer | MemorySubscriber] = []
         self._closed = False
+
+    @property
+    def max_frame_bytes(self) -> int:
+        """The largest frame that may be sent; what ZeroMQ has by default."""
+        return SocketOptions().max_frame_bytes
 
     def router(
         self, endpoint: str, on_message: PeerMessageFn, on_drained: DrainedFn | None = None

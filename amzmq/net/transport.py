@@ -103,8 +103,14 @@ class Subscriber(Protocol):
 class Transport(Protocol):
     """Makes the sockets of one program part and closes what is left of them.
 
+    `max_frame_bytes` is what both ends read at most; a larger frame is not sent.
+
     Every method may raise `AddressInvalid`, the binding two `AddressInUse` as well.
     """
+
+    @property
+    def max_frame_bytes(self) -> int:
+        """The largest frame that may be sent."""
 
     def router(
         self, endpoint: str, on_message: PeerMessageFn, on_drained: DrainedFn | None = None

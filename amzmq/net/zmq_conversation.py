@@ -12,7 +12,15 @@ from amzmq.net.context import ContextLease
 from amzmq.net.log import callback_failed
 from amzmq.net.options import SocketOptions
 from amzmq.net.transport import ConnectedFn, Delivery, DrainedFn, MessageFn, PeerMessageFn
-from amzmq.net.zmq_socket import NOBLOCK, NOBLOCK_MORE, POLLOUT, ZmqRaw, ZmqSocket, receive_rest
+from amzmq.net.zmq_socket import (
+    NOBLOCK,
+    NOBLOCK_MORE,
+    POLLIN,
+    POLLOUT,
+    ZmqRaw,
+    ZmqSocket,
+    receive_rest,
+)
 
 NO_BLOBS: tuple[bytes, ...] = ()
 
@@ -164,6 +172,8 @@ class ZmqDealer(ZmqSocket):
             if not self._connected:
                 self._sent_since_connected = 0
                 self._report(True)
+        elif events & POLLIN:
+            pass  # what came before the end, a goodbye perhaps, is heard before the end is told
         elif self._connected and self._patience_timer is None:
             if self._may_be_full():
                 self._patience_timer = self._loop.call_later(self._patience_s, self._give_up)

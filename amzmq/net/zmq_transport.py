@@ -43,6 +43,11 @@ class ZmqTransport:
         self._open: set[ZmqSocket] = set()
         self._closed = False
 
+    @property
+    def max_frame_bytes(self) -> int:
+        """The largest frame that may be sent."""
+        return self._options.max_frame_bytes
+
     def router(
         self, endpoint: str, on_message: PeerMessageFn, on_drained: DrainedFn | None = None
     ) -> ZmqRouter:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from amzmq.errors import CallTimeout, OutcomeUnknown, Refused
 from amzmq.machine import MutationType, Result
+from amzmq.machine.event import HasSource
 from amzmq.rpc.retry import RetryPolicy
 from amzmq.wire.control import Mutate
 
@@ -24,6 +25,7 @@ class _Call:
     kind: MutationType
     called: list[int]
     args: dict[str, object] | None
+    source: list[object] | None
     epoch: bytes
     delays: Iterator[float]
     started: float
@@ -79,7 +81,8 @@ class Calls:
         self,
         kind: MutationType,
         called: tuple[int, ...],
-        args: Mapping[str, object] | None,
+        args: Mapping[str, object],
+        event: HasSource | None,
         epoch: bytes,
     ) -> asyncio.Future[Result]:
         """Send a mutation; the connection is there."""
@@ -89,33 +92,35 @@ class Calls:
             self._loop.create_future(),
             kind,
             list(called),
-            None if args is None else dict(args),
+            dict(args) if args else None,
+            None if event is None else list(event.source()),
             epoch,
             self._policy.delays(self._rng),
             self._loop.time(),
         )
-        self._transmit(request, call)
+        self._transmit(request, call)  # what cannot travel raises here, and leaves nothing behind
         self._calls[request] = call
         call.timer = self._loop.call_later(self._timeout, self._overdue, request)
-        call.future.add_done_callback(lambda future: self._cancelled(request, future))
         return call.future
 
-    def replied(self, request: int, result: int, head: int) -> None:
-        """A reply came; `head` is where the stream was after the mutation."""
+    def replied(self, request: int, result: int, head: int) -> bool:
+        """A reply came; whether it has to wait until the replica has applied `head`."""
         call = self._forget(request)
         if call is None or call.future.done():
-            return
+            return False
         if head <= self._number():
             call.future.set_result(Result(result))
-        else:
-            heapq.heappush(self._held, _Held(head, request, call.future, Result(result)))
+            return False
+        heapq.heappush(self._held, _Held(head, request, call.future, Result(result)))
+        return True
 
-    def applied(self, number: int) -> None:
-        """The replica has applied the stream up to `number`."""
+    def applied(self, number: int) -> bool:
+        """The replica has applied the stream up to `number`; whether calls still wait."""
         while self._held and self._held[0].number <= number:
             held = heapq.heappop(self._held)
             if not held.future.done():
                 held.future.set_result(held.result)
+        return bool(self._held)
 
     def refused(self, request: int, reason: str) -> None:
         """The source refuses a request for good."""
@@ -163,13 +168,17 @@ class Calls:
 
     def _transmit(self, request: int, call: _Call) -> bool:
         self.sent += 1
-        message = Mutate(request, call.kind, call.called, call.args, self._number())
+        number = self._number()
+        message = Mutate(request, call.kind, call.called, call.args, number, call.source)
         return self._send(message)
 
     def _overdue(self, request: int) -> None:
         """No reply yet: wait for the policy's delay and send it again, or give up."""
         call = self._calls.get(request)
         if call is None:
+            return
+        if call.future.done():  # whoever waited gave up; the mutation may have run
+            self._forget(request)
             return
         delay = next(call.delays, None)
         elapsed = self._loop.time() - call.started
@@ -199,8 +208,3 @@ class Calls:
         if call is not None and call.timer is not None:
             call.timer.cancel()
         return call
-
-    def _cancelled(self, request: int, future: asyncio.Future[Result]) -> None:
-        """Whoever waited gave up; the mutation may still run."""
-        if future.cancelled():
-            self._forget(request)

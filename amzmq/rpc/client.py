@@ -13,6 +13,7 @@ from types import TracebackType
 from amzmq.errors import AmzmqError, ConnectFailed, FrameInvalid, NotConnected, RpcError
 from amzmq.machine import Machine, MutationType, Result, Schema, States, Time
 from amzmq.machine.compiled import CompiledSchema, compile_schema
+from amzmq.machine.event import HasSource
 from amzmq.machine.schema import definitions_of
 from amzmq.net import Transport, ZmqTransport
 from amzmq.rpc.calls import Calls
@@ -129,6 +130,9 @@ class Client:
             id=f"rc-{name or secrets.token_hex(3)}",
             parent=parent,
             tags=["rpc-client", f"addr:{addr}"],
+            # Its handlers open and close sockets; on a busy host that may take a while, and
+            # undoing a state for it would leave the connection half made.
+            handler_timeout=10.0,
         )
         self.last_msg_at = 0.0
         self.epoch = b""
@@ -167,8 +171,10 @@ class Client:
             self._connection = Connection(self)
             self.mach.bind(self._connection, id="connection")
         assert self._connection is not None
+        if self.mach.is_("Start"):
+            return Result.EXECUTED
         self._connection.begin()
-        return self.mach.add("Start")
+        return self.mach.add("Start", "Connecting")
 
     async def ready(self) -> None:
         """Wait until the replica is level with the source for the first time.
@@ -350,25 +356,31 @@ class Client:
         """A payload for this client alone: once, and not before the states it follows."""
         if message.ordinal == self._directed + len(self._held_payloads) + 1:
             self._held_payloads.append(message)
+            self.follower.awaited = True
         elif message.ordinal <= self._directed:
             self._send(Ack(self._directed))  # the source has not heard of it yet
         self._applied(self._number())
 
-    def _applied(self, number: int) -> None:
-        """The stream is applied up to `number`: what waited for that may go on."""
-        self.calls.applied(number)
+    def _applied(self, number: int) -> bool:
+        """The stream is applied up to `number`: what waited for that may go on; is there more?"""
+        calls_wait = self.calls.applied(number)
         if not self._held_payloads:
-            return
+            return calls_wait
         while self._held_payloads and self._held_payloads[0].after <= number:
             message = self._held_payloads.pop(0)
             self._directed = message.ordinal
             self._deliver(message)
         self._send(Ack(self._directed))
+        return calls_wait or bool(self._held_payloads)
 
     # Calls of the replica.
 
     def call(
-        self, kind: MutationType, called: tuple[int, ...], args: Mapping[str, object] | None
+        self,
+        kind: MutationType,
+        called: tuple[int, ...],
+        args: Mapping[str, object],
+        event: HasSource | None,
     ) -> asyncio.Future[Result]:
         """Send a mutation; used by the replica."""
         if not self.mach.is_("Ready"):
@@ -382,13 +394,18 @@ class Client:
                 f"{self.mach.id}: replicas are mutated on the thread of their event loop; use "
                 "asyncio.run_coroutine_threadsafe from others"
             )
-        return self.calls.begin(kind, called, args, self.epoch)
+        return self.calls.begin(kind, called, args, event, self.epoch)
 
     def notify(
-        self, kind: MutationType, called: tuple[int, ...], args: Mapping[str, object] | None
+        self,
+        kind: MutationType,
+        called: tuple[int, ...],
+        args: Mapping[str, object],
+        event: HasSource | None,
     ) -> Result:
         """Send a mutation without a reply; used by the replica."""
-        message = Mutate(0, kind, list(called), None if args is None else dict(args), -1)
+        source = None if event is None else list(event.source())
+        message = Mutate(0, kind, list(called), dict(args) if args else None, -1, source)
         sent = self.mach.is_("Ready") and self._send(message)
         return Result.EXECUTED if sent else Result.CANCELED
 
@@ -437,9 +454,10 @@ class Client:
     def _on_reply(self, message: Reply) -> None:
         if self._follower is None:
             return
-        self._follower.on_bodies(message.bodies)
-        head = message.head or self._number()
-        self.calls.replied(message.request, message.result, head)
+        head = message.head or self._follower.on_bodies(message.bodies)
+        if self.calls.replied(message.request, message.result, head):
+            self._follower.awaited = True
+            self._follower.expect(head)
 
     def _on_welcome(self, message: Welcome) -> None:
         assert self._connection is not None
@@ -449,7 +467,9 @@ class Client:
         except FrameInvalid as error:
             self._count_garbage(str(error))
             return
-        assert self._schema is not None, "a source omits the schema only if its hash is known"
+        if self._schema is None:
+            self._count_garbage("Welcome without a schema, and none is known")
+            return
         if self._net is None or self._net.compiled is not self._schema:
             self._adopt(self._schema, message.machine_id)
         self.resumed = message.resumed and message.epoch == self.epoch
@@ -457,6 +477,7 @@ class Client:
             self._directed = 0
             self._held_payloads.clear()
         self.epoch = message.epoch
+        self._connection.request_limit = message.request_limit
         self.heartbeat = message.heartbeat_ms / 1000
         try:
             self._connection.welcomed(_reachable(message.feed, self.addr), message.stream_id)
@@ -475,7 +496,11 @@ class Client:
 
     def _on_refusal(self, message: Refusal) -> None:
         assert self._connection is not None
-        if message.code == RefusalCode.NO_SESSION:
+        if message.code == RefusalCode.STOPPING:
+            # A call stays open: whether the next source knows of it, its epoch tells.
+            if not message.request:
+                self._connection.said_bye(message.reason)
+        elif message.code == RefusalCode.NO_SESSION:
             if self.mach.is_("HandshakeDone"):
                 self.mach.add("Handshaking")
         elif message.request:

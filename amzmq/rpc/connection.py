@@ -20,7 +20,7 @@ import random
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from amzmq.errors import AmzmqError, NotConnected, Refused, RpcError
+from amzmq.errors import AmzmqError, FrameTooLarge, NotConnected, Refused, RpcError
 from amzmq.machine import Event
 from amzmq.wire.control import Bye, Hello, Message, Ping, to_frame
 
@@ -43,12 +43,14 @@ class Connection:
     Attributes:
         attempts: Connections tried since the last success, for the final error.
         connects: Conversations that became Ready.
+        request_limit: Bytes of the largest request that the source reads; 0 if unknown.
         failure: Why the source refuses for good; None otherwise.
     """
 
     def __init__(self, client: Client) -> None:
         self.attempts = 0
         self.connects = 0
+        self.request_limit = 0
         self.failure: RpcError | None = None
         self._client = client
         self._mach = client.mach
@@ -73,8 +75,20 @@ class Connection:
         self._delays = None
 
     def send(self, message: Message) -> bool:
-        """Send a message; False when there is no connection."""
-        return self._dealer is not None and self._dealer.send(to_frame(message))
+        """Send a message; False when there is no connection.
+
+        Raises:
+            FrameTooLarge: It is larger than the source reads.
+        """
+        if self._dealer is None:
+            return False
+        frame = to_frame(message)
+        if 0 < self.request_limit < len(frame):
+            raise FrameTooLarge(
+                f"a request of {len(frame)} bytes; the source reads at most "
+                f"{self.request_limit}: pass less in its arguments"
+            )
+        return self._dealer.send(frame)
 
     # Connecting.
 
@@ -114,7 +128,11 @@ class Connection:
         self.fail(Refused(reason))
 
     def said_bye(self, reason: str) -> None:
-        """The source ends the conversation as planned; it may come back."""
+        """The source ends the conversation as planned; it may come back.
+
+        It is told that its words arrived: it waits for that before it closes.
+        """
+        self.send(Bye("heard"))
         self._lost(NotConnected(f"{self._client.addr} said goodbye: {reason}"))
 
     def fail(self, error: AmzmqError) -> None:

@@ -25,19 +25,27 @@ class Feed:
         source: The machine.
         send: Publishes a frame.
         limits: Of the journal.
+        frame_limit: Bytes of the largest frame that may be sent.
 
     Attributes:
         stream: What has been said, and is sent to all.
     """
 
     def __init__(
-        self, source: Machine, send: Callable[[bytes], None], limits: JournalLimits
+        self,
+        source: Machine,
+        send: Callable[[bytes], None],
+        limits: JournalLimits,
+        frame_limit: int,
     ) -> None:
         self.source = source
-        self.stream = StreamWriter(secrets.token_bytes(STREAM_ID_SIZE), source.state_names, limits)
+        self.stream = StreamWriter(
+            secrets.token_bytes(STREAM_ID_SIZE), source.state_names, limits, frame_limit
+        )
         self._send = send
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
+        self._held = False
         self._observer = ClockObserver(self._wake)
         start = source.observe_clock(self._observer)
         self.stream.begin(start.ticks, start.queue_tick, start.machine_tick)
@@ -47,21 +55,37 @@ class Feed:
         self.flush()
         self.source.unobserve_clock(self._observer)
 
+    def hold(self) -> None:
+        """A flush will be made at the end of this turn: none needs to be scheduled."""
+        self._held = True
+
     def _wake(self) -> None:
         """Something changed, for the first time since the last flush; on any thread."""
         if threading.get_ident() == self._thread:
-            self._loop.call_soon(self.flush)
-        else:
+            if not self._held:
+                self._loop.call_soon(self.flush)
+        elif not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.flush)
 
     def flush(self) -> None:
         """Publish what changed since the last flush, as one update."""
-        if not self._observer.pending or self.source.is_disposed:
-            return
-        changed = self.source.read_changes(self._observer)
-        frame = self.stream.update(changed.ticks, changed.queue_tick, changed.machine_tick)
-        if frame is not None:
+        self._held = False
+        if self._observer.pending and (frame := self._say()) is not None:
             self._send(frame)
+
+    def flush_behind(self, replies: Callable[[], None]) -> None:
+        """Flush, but let `replies` go out before the feed: somebody waits for them."""
+        self._held = False
+        frame = self._say() if self._observer.pending else None
+        try:
+            replies()
+        finally:
+            if frame is not None:
+                self._send(frame)
+
+    def _say(self) -> bytes | None:
+        ticks, queue_tick, machine_tick = self.source.read_changes(self._observer)
+        return self.stream.update(ticks, queue_tick, machine_tick)
 
     def send_payload(self, name: str, data: Value, token: bytes, source_tx: str) -> None:
         """Publish a payload, behind all changes that were made before it.

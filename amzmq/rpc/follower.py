@@ -25,6 +25,9 @@ _log = logging.getLogger("amzmq.client")
 RESYNC_WAIT = 0.02
 """Seconds within which, at random, the source is asked for what is missing."""
 
+EXPECT_WAIT = 0.1
+"""Seconds that the feed may be behind a reply before its messages count as missing."""
+
 RESYNC_RETRY = (0.5, 8.0)
 """Seconds until the question is repeated: at first, and at most."""
 
@@ -36,11 +39,13 @@ class Follower:
         net: The replica.
         send: Sends a Sync; False when there is no connection.
         deliver: Gets the payloads, in order with the states.
-        applied: Told after every step of the number that is applied now.
+        applied: Told of the number that is applied now, while somebody waits for it; whether
+            somebody still does.
 
     Attributes:
         reader: What is known of the stream.
         epoch: Of the source that `reader.number` belongs to; b"" before the first snapshot.
+        awaited: Whether something waits for the stream to reach a number: `applied` is told.
         resyncs: Questions asked because something was missing.
         garbage: Frames that could not be read.
     """
@@ -50,11 +55,12 @@ class Follower:
         net: NetworkMachine,
         send: Callable[[Sync], bool],
         deliver: Callable[[PayloadFrame], None],
-        applied: Callable[[int], None],
+        applied: Callable[[int], bool],
     ) -> None:
         self.net = net
         self.reader = StreamReader(net.state_names, self)
         self.epoch = b""
+        self.awaited = False
         self.resyncs = 0
         self.garbage = 0
         self._send = send
@@ -75,7 +81,7 @@ class Follower:
 
     # The sink of the reader.
 
-    def apply(self, changes: list[tuple[int, int]], queue_ticks: int, machine_ticks: int) -> None:
+    def apply(self, changes: list[int], queue_ticks: int, machine_ticks: int) -> None:
         """A diff, to the replica."""
         self.net.apply(changes, queue_ticks, machine_ticks)
 
@@ -91,20 +97,28 @@ class Follower:
 
     def on_frame(self, frame: bytes) -> None:
         """A frame of the feed."""
-        self._push(frame[STREAM_ID_SIZE:])
-        self._after()
+        self._push(frame, STREAM_ID_SIZE)
+        if self.awaited or self.reader.need is not Need.NOTHING:
+            self._after()
 
-    def on_bodies(self, bodies: list[bytes]) -> None:
-        """Messages that came with a reply."""
+    def on_bodies(self, bodies: list[bytes]) -> int:
+        """Messages that came with a reply; returns the number that they lead up to."""
+        head = 0
         for body in bodies:
-            self._push(body)
+            head = max(head, self._push(body))
         self._after()
+        return head
 
     def on_catch_up(self, message: CatchUp) -> None:
         """The journal's answer."""
+        before = self.reader.number
         for body in message.bodies:
             self._push(body)
-        self._answered(message.request)
+        if message.request == self._open and before < self.reader.number < message.head:
+            self._ask()  # there is more than one answer could hold
+            self._after()
+        else:
+            self._answered(message.request)
 
     def on_snapshot(self, message: SnapshotReply) -> None:
         """The answer that replaces everything."""
@@ -116,11 +130,12 @@ class Follower:
             self._count_garbage(error)
         self._answered(request)
 
-    def _push(self, body: bytes) -> None:
+    def _push(self, data: bytes, start: int = 0) -> int:
         try:
-            self.reader.push(body)
+            return self.reader.push(data, start)
         except FrameInvalid as error:
             self._count_garbage(error)
+            return 0
 
     def _count_garbage(self, error: FrameInvalid) -> None:
         self.garbage += 1
@@ -183,10 +198,21 @@ class Follower:
 
     def _after(self) -> None:
         """Something was taken in: tell how far it goes, and ask if something is missing."""
-        self._applied(self.reader.number)
+        if self.awaited:
+            self.awaited = self._applied(self.reader.number)
         if self._live and self.reader.need is not Need.NOTHING and self._timer is None:
             wait = self._rng.uniform(0, RESYNC_WAIT)
             self._timer = self._loop.call_later(wait, self._resync, RESYNC_RETRY[0])
+
+    def expect(self, head: int) -> None:
+        """The stream will reach `head` at any moment; if it does not, ask for the rest."""
+        if self._timer is None:
+            self._timer = self._loop.call_later(EXPECT_WAIT, self._expected, head)
+
+    def _expected(self, head: int) -> None:
+        self._timer = None
+        self.reader.behind(head)
+        self._after()
 
     def _resync(self, retry: float) -> None:
         """Still missing after the wait: ask, and be ready to ask again."""

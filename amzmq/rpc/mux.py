@@ -48,6 +48,9 @@ _Part = TypeVar("_Part")
 MISSED_BEATS = 3
 """Heartbeats after which a silent peer counts as gone."""
 
+GOODBYE_WAIT = 0.5
+"""Seconds that a Mux waits at its end for its clients to say Bye."""
+
 DEPARTED_KEPT = 256
 """Clients whose results and payloads are kept after they left, in case they come back."""
 
@@ -130,6 +133,7 @@ class Mux:
         self._departed: OrderedDict[ClientId, Server] = OrderedDict()
         self._to_answer: dict[Server, None] = {}
         self._welcoming = False
+        self._stopping = False
         self._beating: asyncio.Task[None] | None = None
         self._logged: set[str] = set()
 
@@ -150,7 +154,7 @@ class Mux:
         if self._transport is None:
             self._transport = ZmqTransport()
         try:
-            self._router = self._transport.router(self._bind, self._on_message)
+            self._router = self._transport.router(self._bind, self._on_message, self._answer)
             self._publisher = self._transport.publisher(
                 self._feed_bind or _feed_endpoint(self._bind),
                 self._on_subscribe,
@@ -158,30 +162,41 @@ class Mux:
                 self._on_feed_garbage,
             )
         except BaseException:
+            self.mach.remove("Start")
             await self._close_transport()
             raise
-        self._feed = Feed(self.source, self._publisher.send, self._journal)
+        self._frame_limit = self._transport.max_frame_bytes
+        self._feed = Feed(self.source, self._publisher.send, self._journal, self._frame_limit)
         self._beating = asyncio.create_task(self._beat(), name=f"{self.mach.id}.heartbeat")
         self.mach.add("Ready")
 
     async def stop(self, reason: str = "the source stops") -> None:
         """Flush, say goodbye to every client, close both sockets."""
-        if self._router is None:
+        if self._router is None or self._stopping:
             return
         assert self._feed is not None
         assert self._beating is not None
+        self._stopping = True
         self._beating.cancel()
         await asyncio.wait([self._beating])
         self._feed.close()
         for server in list(self._servers.values()):
             server.bye(reason)
-            server.close()
-        self._servers.clear()
-        self._peers.clear()
-        self._to_answer.clear()
+        await self._all_heard()
+        for peer in list(self._servers):
+            self._retire(peer)
         self.mach.remove("HasClients", "Ready", "Start")
         await self._close_transport()
+        self._stopping = False
         self.mach.dispose()
+
+    async def _all_heard(self) -> None:
+        """Wait until every client has said Bye as well: closing at once would cut it short."""
+        try:
+            async with asyncio.timeout(GOODBYE_WAIT):
+                await self.mach.when_not("HasClients")
+        except TimeoutError:
+            _log.info("[%s] not all clients heard the goodbye", self.mach.id)
 
     async def _close_transport(self) -> None:
         assert self._transport is not None
@@ -294,6 +309,11 @@ class Mux:
             self.counters.garbage += 1
             self._log_once("garbage", str(error))
             return
+        if self._stopping and not isinstance(message, Bye):
+            # Nothing more is said on the feed, so nothing more may change.
+            request = getattr(message, "request", 0)
+            self._send(peer, Refusal(request, RefusalCode.STOPPING, "the source stops"))
+            return
         if isinstance(message, Hello):
             self._on_hello(peer, message)
             return
@@ -308,9 +328,8 @@ class Mux:
     def _dispatch(self, peer: bytes, server: Server, message: Message) -> None:
         if isinstance(message, Mutate):
             self.counters.requests += 1
+            server.feed.hold()
             if server.mutate(message):
-                if not self._to_answer:
-                    self._loop.call_soon(self._answer)
                 self._to_answer[server] = None
         elif isinstance(message, Ping):
             server.ping(message)
@@ -320,19 +339,22 @@ class Mux:
         elif isinstance(message, Ack):
             server.ack(message)
         elif isinstance(message, Bye):
-            self._drop(peer, server)
+            self._drop(peer)
         else:
             self.counters.garbage += 1
             self._log_once("garbage", f"{type(message).__name__} is not for a source")
 
     def _answer(self) -> None:
-        """The end of a turn: one flush, then the reply to every request of it."""
-        servers, self._to_answer = self._to_answer, {}
+        """The end of a turn: one diff, then the reply to every request of it."""
         if self._feed is None or self._router is None:
             return
-        self._feed.flush()
-        for server in servers:
-            server.reply_all()
+        servers, self._to_answer = self._to_answer, {}
+
+        def reply() -> None:
+            for server in servers:
+                server.reply_all()
+
+        self._feed.flush_behind(reply)
 
     def _on_hello(self, peer: bytes, hello: Hello) -> None:
         self.counters.hellos += 1
@@ -359,17 +381,24 @@ class Mux:
                 round(self._heartbeat * 1000),
                 None if known else schema_value(self.source.compiled),
                 resumed,
+                FRAME_LIMIT,
             ),
         )
 
     def _admit(self, peer: bytes, client: ClientId) -> bool:
         """Make the server of a client; whether an earlier one of it could be continued."""
-        if (current := self._servers.get(peer)) is not None:
-            self._drop(peer, current)
-        if (other := self._peers.get(client)) is not None:
-            self._drop(other, self._servers[other])
+        for earlier_peer in {peer, self._peers.get(client, peer)}:
+            self._retire(earlier_peer)
         feed = self._serving(self._feed)
-        server = Server(client, self._epoch, feed, self._sender(peer), self._loop.time, self.mach)
+        server = Server(
+            client,
+            self._epoch,
+            feed,
+            self._sender(peer),
+            self._loop.time,
+            self._frame_limit,
+            self.mach,
+        )
         earlier = self._departed.pop(client, None)
         if earlier is not None:
             server.take_over(earlier)
@@ -379,9 +408,16 @@ class Mux:
         self.mach.add("HasClients")
         return earlier is not None
 
-    def _drop(self, peer: bytes, server: Server) -> None:
-        """A client went; what it may ask for when it comes back is kept for a while."""
-        if self._servers.pop(peer, None) is None:
+    def _drop(self, peer: bytes) -> None:
+        """A client went."""
+        self._retire(peer)
+        if not self._servers and self.mach.is_("HasClients"):
+            self.mach.remove("HasClients")
+
+    def _retire(self, peer: bytes) -> None:
+        """End a server; what its client may ask for when it comes back is kept for a while."""
+        server = self._servers.pop(peer, None)
+        if server is None:
             return
         del self._peers[server.client]
         self._to_answer.pop(server, None)
@@ -389,8 +425,6 @@ class Mux:
         self._departed[server.client] = server
         if len(self._departed) > DEPARTED_KEPT:
             self._departed.popitem(last=False)
-        if not self._servers:
-            self.mach.remove("HasClients")
 
     def _sender(self, peer: bytes) -> Callable[[Message], None]:
         return lambda message: self._send(peer, message)
@@ -439,7 +473,7 @@ class Mux:
                 if server.last_seen < now - MISSED_BEATS * interval:
                     self.counters.expired += 1
                     _log.info("[%s] %s went silent", self.mach.id, server.client.name)
-                    self._drop(peer, server)
+                    self._drop(peer)
 
     def _log_once(self, kind: str, text: str) -> None:
         """The first of its kind is logged, all are counted."""

@@ -14,10 +14,20 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from amzmq.errors import BindError, Canceled, InvalidArgs
-from amzmq.machine import EXCEPTION, EXCEPTION_ARGS, ClockObserver, MutationType, Result, Time
+from amzmq.machine import (
+    EXCEPTION,
+    EXCEPTION_ARGS,
+    ClockObserver,
+    MutationType,
+    Result,
+    Source,
+    Time,
+)
+from amzmq.machine.args import Args, merged
 from amzmq.machine.compiled import CompiledSchema
+from amzmq.machine.event import HasSource
 from amzmq.machine.handlers import Bound, Handlers
-from amzmq.machine.tracer import Tracer
+from amzmq.machine.tracer import Tracer, tell
 from amzmq.machine.view import MachineView
 
 if TYPE_CHECKING:
@@ -30,12 +40,20 @@ class Caller(Protocol):
     """What carries a replica's mutations to the source."""
 
     def call(
-        self, kind: MutationType, called: tuple[int, ...], args: Mapping[str, object] | None
+        self,
+        kind: MutationType,
+        called: tuple[int, ...],
+        args: Mapping[str, object],
+        event: HasSource | None,
     ) -> Future[Result]:
         """Send a mutation; the future ends when its effect is applied here."""
 
     def notify(
-        self, kind: MutationType, called: tuple[int, ...], args: Mapping[str, object] | None
+        self,
+        kind: MutationType,
+        called: tuple[int, ...],
+        args: Mapping[str, object],
+        event: HasSource | None,
     ) -> Result:
         """Send a mutation that nobody waits for."""
 
@@ -106,6 +124,10 @@ class ReplicaEvent:
         """Id of the update."""
         return self.transition.id
 
+    def source(self) -> Source:
+        """Where a mutation made with this event comes from."""
+        return Source(self.machine_id, self.transition_id, self.transition.time_before.sum())
+
     def is_valid(self) -> bool:
         """Whether the update is still being told of."""
         return not self.transition.is_completed
@@ -129,6 +151,7 @@ class NetworkMachine(MachineView):
         "_observers",
         "_tracers",
         "_tx",
+        "_watched",
         "remote_id",
         "tags",
     )
@@ -145,6 +168,7 @@ class NetworkMachine(MachineView):
         self._tracers: tuple[Tracer, ...] = ()
         self._observers: tuple[ClockObserver, ...] = ()
         self._tx: ReplicaTransition | None = None
+        self._watched = False  # whether handlers or tracers are to be told of updates
         self._dispose_callbacks: list[Callable[[], None]] = []
 
     def _active_names(self) -> frozenset[str]:
@@ -171,7 +195,11 @@ class NetworkMachine(MachineView):
     # Mutations: remote.
 
     def add(
-        self, *states: str, args: Mapping[str, object] | None = None, **kwargs: object
+        self,
+        *states: str,
+        args: Args | None = None,
+        event: HasSource | None = None,
+        **kwargs: object,
     ) -> Future[Result]:
         """Activate states at the source; sent at once, awaited for the result.
 
@@ -184,45 +212,67 @@ class NetworkMachine(MachineView):
             OutcomeUnknown: (awaited) The source was restarted meanwhile.
             CallTimeout: (awaited) No answer came, after all retries.
         """
-        return self._call(MutationType.ADD, states, args, kwargs)
+        return self._call(MutationType.ADD, states, merged(args, kwargs), event)
 
     def remove(
-        self, *states: str, args: Mapping[str, object] | None = None, **kwargs: object
+        self,
+        *states: str,
+        args: Args | None = None,
+        event: HasSource | None = None,
+        **kwargs: object,
     ) -> Future[Result]:
         """Deactivate states at the source; see `add`."""
-        return self._call(MutationType.REMOVE, states, args, kwargs)
+        return self._call(MutationType.REMOVE, states, merged(args, kwargs), event)
 
     def set(
-        self, *states: str, args: Mapping[str, object] | None = None, **kwargs: object
+        self,
+        *states: str,
+        args: Args | None = None,
+        event: HasSource | None = None,
+        **kwargs: object,
     ) -> Future[Result]:
         """Activate exactly these states at the source; see `add`."""
-        return self._call(MutationType.SET, states, args, kwargs)
+        return self._call(MutationType.SET, states, merged(args, kwargs), event)
 
     def toggle(
-        self, *states: str, args: Mapping[str, object] | None = None, **kwargs: object
+        self,
+        *states: str,
+        args: Args | None = None,
+        event: HasSource | None = None,
+        **kwargs: object,
     ) -> Future[Result]:
         """Remove the states if all are active here, add them otherwise; see `add`."""
         kind = MutationType.REMOVE if self.is_(*states) else MutationType.ADD
-        return self._call(kind, states, args, kwargs)
+        return self._call(kind, states, merged(args, kwargs), event)
 
     def add_ns(
-        self, *states: str, args: Mapping[str, object] | None = None, **kwargs: object
+        self,
+        *states: str,
+        args: Args | None = None,
+        event: HasSource | None = None,
+        **kwargs: object,
     ) -> Result:
         """Activate states without waiting and without a reply; see `Client.sync`.
 
         Returns:
             EXECUTED once it is handed to the connection, CANCELED when there is none.
         """
-        return self._caller.notify(MutationType.ADD, self._indexes(states), _merged(args, kwargs))
+        called = self._indexes(states)
+        return self._caller.notify(MutationType.ADD, called, merged(args, kwargs), event)
 
     def add_err(
-        self, err: BaseException, *, args: Mapping[str, object] | None = None
+        self, err: BaseException, *, args: Args | None = None, event: HasSource | None = None
     ) -> Future[Result]:
         """Add an error to the source; its type, text and traceback travel."""
-        return self.add_err_state(EXCEPTION, err, args=args)
+        return self.add_err_state(EXCEPTION, err, args=args, event=event)
 
     def add_err_state(
-        self, state: str, err: BaseException, *, args: Mapping[str, object] | None = None
+        self,
+        state: str,
+        err: BaseException,
+        *,
+        args: Args | None = None,
+        event: HasSource | None = None,
     ) -> Future[Result]:
         """Activate an error state and Exception at the source with an error."""
         if not isinstance(err, BaseException):
@@ -231,18 +281,18 @@ class NetworkMachine(MachineView):
             raise InvalidArgs("add_err: a plain Canceled is no error")
         self._err = err
         trace = "".join(traceback.format_exception(err))
-        details = {**(args or {}), EXCEPTION_ARGS: [type(err).__name__, str(err), trace]}
+        details = merged(args, {EXCEPTION_ARGS: [type(err).__name__, str(err), trace]})
         states = (state,) if state == EXCEPTION else (state, EXCEPTION)
-        return self._call(MutationType.ADD, states, details, {})
+        return self._call(MutationType.ADD, states, details, event)
 
     def _call(
         self,
         kind: MutationType,
         states: tuple[str, ...],
-        args: Mapping[str, object] | None,
-        kwargs: Mapping[str, object],
+        args: Mapping[str, object],
+        event: HasSource | None,
     ) -> Future[Result]:
-        return self._caller.call(kind, self._indexes(states), _merged(args, kwargs))
+        return self._caller.call(kind, self._indexes(states), args, event)
 
     # Checks that the relations alone can answer.
 
@@ -290,6 +340,7 @@ class NetworkMachine(MachineView):
                     "start a task in it, or await a wait of the replica"
                 )
         self._handlers = table
+        self._watched = True
         return id
 
     def detach(self, id: str) -> None:
@@ -299,6 +350,7 @@ class NetworkMachine(MachineView):
             BindError: Nothing is bound under this id.
         """
         self._handlers = self._handlers.detach(id)
+        self._watched = bool(self._tracers or self._handlers.ids())
 
     def handlers(self) -> list[str]:
         """Ids of the bindings, in bind order."""
@@ -313,6 +365,7 @@ class NetworkMachine(MachineView):
         if not isinstance(tracer, Tracer) or not tracer.id:
             raise BindError(f"tracer={tracer!r}: give a Tracer object with an id")
         self._tracers = (*self._tracers, tracer)
+        self._watched = True
         return tracer.id
 
     def detach_tracer(self, id: str) -> None:
@@ -325,6 +378,7 @@ class NetworkMachine(MachineView):
         if len(kept) == len(self._tracers):
             raise BindError(f"tracer not bound: id={id!r}")
         self._tracers = kept
+        self._watched = bool(self._tracers or self._handlers.ids())
 
     # The end.
 
@@ -336,8 +390,7 @@ class NetworkMachine(MachineView):
         """Let go of the replica: waits are released, reads are empty. The source lives on."""
         if self.is_disposed:
             return
-        for tracer in self._tracers:
-            tracer.machine_dispose(self._id)
+        self._trace("machine_dispose", self._id)
         self._disposed_wait.release()
         with self._lock:
             self._active.clear()
@@ -351,30 +404,33 @@ class NetworkMachine(MachineView):
 
     # Applying. Only the follower of the stream calls these, on its event loop.
 
-    def apply(self, changes: list[tuple[int, int]], queue_ticks: int, machine_ticks: int) -> None:
-        """Apply a diff: (index, ticks added) of each state that ticked."""
-        if self.is_disposed:
+    def apply(self, changes: list[int], queue_ticks: int, machine_ticks: int) -> None:
+        """Apply a diff: index, ticks added, index, ticks added, and so on."""
+        if not self._ticks:  # disposed
             return
-        before = self.time() if self._watched() else None
+        before = self.time() if self._watched else None
         activated: list[int] = []
         deactivated: list[int] = []
         with self._lock:
             ticks = self._ticks
-            for index, delta in changes:
+            for at in range(0, len(changes), 2):
+                index, delta = changes[at], changes[at + 1]
                 tick = ticks[index]
                 ticks[index] = tick + delta
                 if delta & 1:
                     (deactivated if tick & 1 else activated).append(index)
             self._queue_tick += queue_ticks
             self._machine_tick += machine_ticks
-            self._mark(activated, deactivated)
-        self._tell([index for index, _ in changes], activated, deactivated, before)
+            if activated or deactivated:
+                self._mark(activated, deactivated)
+        if before is not None or self._subs.pending:
+            self._tell(changes[::2], activated, deactivated, before)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take over a whole clock."""
         if self.is_disposed:
             return
-        before = self.time() if self._watched() else None
+        before = self.time() if self._watched else None
         with self._lock:
             pairs = list(enumerate(zip(self._ticks, snapshot.ticks, strict=True)))
             ticked = [index for index, (old, new) in pairs if old != new]
@@ -385,10 +441,6 @@ class NetworkMachine(MachineView):
             self._machine_tick = snapshot.machine_tick
             self._mark(activated, deactivated)
         self._tell(ticked, activated, deactivated, before)
-
-    def _watched(self) -> bool:
-        """Whether handlers or tracers are to be told of updates."""
-        return bool(self._tracers or self._handlers.ids())
 
     def _mark(self, activated: Iterable[int], deactivated: Iterable[int]) -> None:
         names = self._names
@@ -449,15 +501,4 @@ class NetworkMachine(MachineView):
             self._trace("handler_end", tx, call.binding, bound.name)
 
     def _trace(self, moment: str, *args: object) -> None:
-        for tracer in self._tracers:
-            getattr(tracer, moment)(*args)
-
-
-def _merged(
-    args: Mapping[str, object] | None, kwargs: Mapping[str, object]
-) -> Mapping[str, object] | None:
-    if args is None:
-        return kwargs or None
-    if not isinstance(args, Mapping):
-        raise InvalidArgs(f"args={args!r}: give a mapping like {{'user': 42}}, or keywords")
-    return {**args, **kwargs}
+        tell(self._tracers, moment, *args)

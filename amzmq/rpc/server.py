@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from amzmq.errors import InvalidArgs, RemoteError
-from amzmq.machine import EXCEPTION_ARGS, ExceptionArgs, Machine, MutationType, Result
+from amzmq.machine import EXCEPTION_ARGS, ExceptionArgs, Machine, MutationType, Result, Source
 from amzmq.rpc.feed import Feed
 from amzmq.states import ServerStates
 from amzmq.wire.codec import Value
@@ -32,11 +32,15 @@ from amzmq.wire.control import (
     SnapshotReply,
     Sync,
 )
+from amzmq.wire.writer import FRAME_MARGIN
 
 _log = logging.getLogger("amzmq.server")
 
 REPLY_BODIES = 64
 """Updates that a reply carries at most; a caller further behind waits for its stream."""
+
+REPLY_BYTES = 8192
+"""Their bytes together at most: what is larger comes by the stream as well, in a moment."""
 
 REPLIES_KEPT = 1024
 """Results remembered for retries; more than a client has calls in flight."""
@@ -61,6 +65,7 @@ class Server:
         feed: Of the machine it follows.
         send: Sends a message to the client.
         clock: The loop's time in seconds.
+        frame_limit: Bytes of the largest frame that may be sent.
         parent: The Mux's machine.
 
     Attributes:
@@ -76,6 +81,7 @@ class Server:
         feed: Feed,
         send: Callable[[Message], None],
         clock: Callable[[], float],
+        frame_limit: int,
         parent: Machine,
     ) -> None:
         self.client = client
@@ -85,6 +91,7 @@ class Server:
         self._epoch = epoch
         self._send = send
         self._clock = clock
+        self._frame_limit = frame_limit
         self._results: OrderedDict[int, Result] = OrderedDict()
         self._outbox: OrderedDict[int, tuple[Directed, float]] = OrderedDict()
         self._directed = 0
@@ -132,7 +139,10 @@ class Server:
         stream = self.feed.stream
         bodies = stream.since(message.number) if message.epoch == self._epoch else None
         if bodies is not None:
-            self._send(CatchUp(message.request, bodies))
+            part = _fitting(bodies, self._frame_limit)
+            self._send(
+                CatchUp(message.request, part, 0 if len(part) == len(bodies) else stream.head)
+            )
         else:
             snapshot = stream.snapshot()
             self._send(
@@ -146,7 +156,6 @@ class Server:
                     snapshot.checksum,
                 )
             )
-        self.number = stream.head
         if not self.mach.is_("HandshakeDone"):
             self.mach.add("HandshakeDone")
             for directed, _ in list(self._outbox.values()):
@@ -183,15 +192,18 @@ class Server:
     def _run(self, message: Mutate, states: tuple[str, ...]) -> Result:
         source = self.feed.source
         args = message.args
+        event = _event(message.source)
         if args and EXCEPTION_ARGS in args:
-            return self._add_error(states, dict(args))
+            return self._add_error(states, dict(args), event)
         if message.type == MutationType.ADD:
-            return source.add(*states, args=args)
+            return source.add(*states, args=args, event=event)
         if message.type == MutationType.REMOVE:
-            return source.remove(*states, args=args)
-        return source.set(*states, args=args)
+            return source.remove(*states, args=args, event=event)
+        return source.set(*states, args=args, event=event)
 
-    def _add_error(self, states: tuple[str, ...], args: dict[str, Value]) -> Result:
+    def _add_error(
+        self, states: tuple[str, ...], args: dict[str, Value], event: Source | None
+    ) -> Result:
         """An error that came through a replica: its text is all that travelled."""
         source = self.feed.source
         details = args.pop(EXCEPTION_ARGS)
@@ -199,7 +211,7 @@ class Server:
             raise InvalidArgs(f"error details {details!r}: [type, message, trace] expected")
         error = RemoteError(str(details[0]), str(details[1]))
         args[EXCEPTION_ARGS] = ExceptionArgs(error, str(details[2]))
-        result = source.add_err_state(states[0], error, args=args)
+        result = source.add_err_state(states[0], error, args=args, event=event)
         if source.has("ErrOnClient"):
             source.add("ErrOnClient")
         return result
@@ -210,7 +222,11 @@ class Server:
         stream = self.feed.stream
         for message, result in waiting:
             bodies = stream.since(message.number)
-            if bodies is not None and len(bodies) <= REPLY_BODIES:
+            if (
+                bodies is not None
+                and len(bodies) <= REPLY_BODIES
+                and (len(bodies) <= 1 or sum(map(len, bodies)) <= REPLY_BYTES)
+            ):
                 self._send(Reply(message.request, result, bodies))
             else:
                 self._send(Reply(message.request, result, [], stream.head))
@@ -253,3 +269,26 @@ class Server:
     def _refuse(self, request: int, reason: str) -> None:
         _log.warning("[%s] refused request %d: %s", self.mach.id, request, reason)
         self._send(Refusal(request, RefusalCode.BAD_REQUEST, reason))
+
+
+def _event(source: list[Value] | None) -> Source | None:
+    """Where a client's mutation came from, for tracing."""
+    if source is None:
+        return None
+    if len(source) < 3 or type(source[2]) is not int:
+        raise InvalidArgs(f"source {source!r}: [machine id, transition id, time sum] expected")
+    return Source(str(source[0]), str(source[1]), source[2])
+
+
+def _fitting(bodies: list[bytes], frame_limit: int) -> list[bytes]:
+    """As many of the first messages as fit into one frame, at least one."""
+    room = frame_limit - FRAME_MARGIN
+    for at, body in enumerate(bodies):
+        room -= len(body) + _BODY_HEADER
+        if room < 0 and at:
+            return bodies[:at]
+    return bodies
+
+
+_BODY_HEADER = 5
+"""Bytes that msgpack puts before a body, at most."""

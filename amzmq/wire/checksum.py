@@ -9,7 +9,7 @@ It finds accidents, not attacks: those are kept out by CURVE.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 _PRIME = (1 << 61) - 1
 _MASK = 0xFFFFFFFF
@@ -45,16 +45,26 @@ class ClockSum:
         self._total = total % _PRIME
         return self.value
 
-    def after(
-        self, changes: Iterable[tuple[int, int]], queue_ticks: int, machine_ticks: int
-    ) -> int:
-        """The total after (index, ticks added) changes, not yet taken over; see `accept`."""
+    def after(self, changes: Sequence[int], queue_ticks: int, machine_ticks: int) -> int:
+        """The total after changes that are not taken over yet; see `accept`.
+
+        Args:
+            changes: Index, ticks added, index, ticks added, and so on.
+            queue_ticks: Added to the queue tick.
+            machine_ticks: Added to the machine tick.
+
+        Raises:
+            IndexError: There is no such index.
+        """
         keys = self._keys
         total = self._total + queue_ticks * self._queue_key
         if machine_ticks:
             total += machine_ticks * self._machine_key
-        for index, delta in changes:
-            total += keys[index] * delta
+        for at in range(0, len(changes), 2):
+            index = changes[at]
+            if index < 0:
+                raise IndexError(index)
+            total += keys[index] * changes[at + 1]
         return total % _PRIME
 
     def accept(self, total: int) -> int:

@@ -14,6 +14,12 @@ from amzmq.errors import FrameInvalid, InvalidArgs
 Value: TypeAlias = object
 """None, bool, int, float, str, bytes, and lists and dicts of these."""
 
+DEPTH_LIMIT = 512
+"""Lists and dicts within each other. msgpack writes more, but reads at most 1,023."""
+
+_PLAIN = (str, int, float, bytes, bytearray, memoryview, type(None))
+_KEYS = (str, int, float, bytes, type(None))
+
 
 def encode(value: Value) -> bytes:
     """One value as msgpack.
@@ -24,11 +30,45 @@ def encode(value: Value) -> bytes:
     try:
         packed: bytes = msgpack.packb(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidArgs(
-            f"{_short(value)} cannot travel: {error}; use None, bool, int (64 bit), float, str, "
-            "bytes, and lists and dicts of these"
-        ) from None
+        raise _no_form(value, str(error)) from None
     return packed
+
+
+def check_content(value: Value) -> None:
+    """Refuse what msgpack has written but would not read again; for values that users give.
+
+    A message of it would be one that nobody can take: a hole in the stream for everybody. Only
+    for what `encode` has accepted: that ends what contains itself.
+
+    Raises:
+        InvalidArgs: It holds something that has no form on the wire.
+    """
+    level: list[Value] = [value]
+    for _ in range(DEPTH_LIMIT):
+        inner: list[Value] = []
+        for item in level:
+            if isinstance(item, _PLAIN):
+                continue
+            if isinstance(item, dict):
+                for key in item:
+                    if not isinstance(key, _KEYS):
+                        raise _no_form(value, f"{_short(key)} cannot be a key")
+                inner += item.values()
+            elif isinstance(item, (list, tuple)) and not isinstance(item, msgpack.ExtType):
+                inner += item
+            else:
+                raise _no_form(value, f"can not serialize {type(item).__name__!r} object")
+        if not inner:
+            return
+        level = inner
+    raise _no_form(value, f"more than {DEPTH_LIMIT} lists and dicts within each other")
+
+
+def _no_form(value: Value, reason: str) -> InvalidArgs:
+    return InvalidArgs(
+        f"{_short(value)} cannot travel: {reason}; use None, bool, int (64 bit), float, str, "
+        "bytes, and lists and dicts of these"
+    )
 
 
 def decode(data: bytes) -> Value:
@@ -58,5 +98,8 @@ def decode_array(data: bytes) -> list[Value]:
 
 
 def _short(value: Value) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a deep {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -23,8 +23,8 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple, TypeAlias
 
-from amzmq.errors import FrameInvalid
-from amzmq.wire.codec import Value, decode_array, encode
+from amzmq.errors import FrameInvalid, InvalidArgs
+from amzmq.wire.codec import Value, check_content, decode_array, encode
 
 PROTOCOL_VERSION = 1
 
@@ -74,6 +74,7 @@ class Welcome(NamedTuple):
         heartbeat_ms: How often the source beats.
         schema: As of `schema_value`; None when the client knows it.
         resumed: Whether the source remembers the calls of this incarnation.
+        request_limit: Bytes of the largest request it reads; 0 if it did not say.
     """
 
     version: int
@@ -84,6 +85,7 @@ class Welcome(NamedTuple):
     heartbeat_ms: int
     schema: Value = None
     resumed: bool = False
+    request_limit: int = 0
 
 
 class Sync(NamedTuple):
@@ -117,11 +119,13 @@ class CatchUp(NamedTuple):
 
     Attributes:
         request: Of the Sync.
-        bodies: All messages after its number.
+        bodies: The messages after its number; as many as fit.
+        head: The stream's number, if the bodies do not reach it: ask again.
     """
 
     request: int
     bodies: list[bytes]
+    head: int = 0
 
 
 class Mutate(NamedTuple):
@@ -133,6 +137,7 @@ class Mutate(NamedTuple):
         called: State indexes.
         args: Arguments, or None.
         number: The newest message the caller has applied; the reply carries what follows.
+        source: Machine id, transition id and time sum of the event it was made with, if any.
     """
 
     request: int
@@ -140,6 +145,7 @@ class Mutate(NamedTuple):
     called: list[int]
     args: dict[str, Value] | None
     number: int
+    source: list[Value] | None = None
 
 
 class Reply(NamedTuple):
@@ -242,14 +248,14 @@ class _Form(NamedTuple):
 
 
 # i: integer  n: natural number  t: truth value  s: text  b: bytes  *: anything
-# I: list of integers  B: list of bytes  D: dict or None
+# I: list of integers  B: list of bytes  D: dict or None  L: list or None
 _FORM_LIST = (
     _Form(Hello, tuple("nsbbs"), 4),
-    _Form(Welcome, tuple("nbbssn*t"), 6),
+    _Form(Welcome, tuple("nbbssn*tn"), 6),
     _Form(Sync, tuple("nbi"), 3),
     _Form(SnapshotReply, tuple("nnInnnn"), 7),
-    _Form(CatchUp, tuple("nB"), 2),
-    _Form(Mutate, tuple("nnIDi"), 5),
+    _Form(CatchUp, tuple("nBn"), 2),
+    _Form(Mutate, tuple("nnIDiL"), 5),
     _Form(Reply, tuple("nnBn"), 3),
     _Form(Ping, ("i",), 1),
     _Form(Pong, ("n",), 1),
@@ -267,7 +273,22 @@ def to_frame(message: Message) -> bytes:
     Raises:
         InvalidArgs: Its content has no form on the wire.
     """
-    return encode((_KIND_OF[type(message)], *message))
+    content: Value = None
+    if isinstance(message, Directed):
+        content = message.data
+    elif isinstance(message, Mutate):
+        content = message.args
+    fields: tuple[Value, ...] = message
+    if isinstance(message, Mutate) and message.source is None:
+        fields = message[:5]
+    try:
+        frame = encode((_KIND_OF[type(message)], *fields))
+    except InvalidArgs:
+        encode(content)  # names what the user gave, not the message around it
+        raise
+    if content:
+        check_content(content)
+    return frame
 
 
 def from_frame(frame: bytes) -> Message:
@@ -301,6 +322,8 @@ def _fits(test: str, value: Value) -> bool:
         return type(value) is bytes
     if test == "I":
         return isinstance(value, list) and all(type(item) is int for item in value)
+    if test == "L":
+        return value is None or isinstance(value, list)
     if test == "t":
         return type(value) is bool
     if test == "B":

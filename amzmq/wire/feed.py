@@ -9,8 +9,8 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple, TypeAlias
 
-from amzmq.errors import FrameInvalid
-from amzmq.wire.codec import Value, decode_array, encode
+from amzmq.errors import FrameInvalid, InvalidArgs
+from amzmq.wire.codec import Value, check_content, decode_array, encode
 
 STREAM_ID_SIZE = 8
 _KIND_AT = STREAM_ID_SIZE
@@ -24,7 +24,7 @@ class FeedKind(enum.IntEnum):
     HEARTBEAT = 3
 
 
-_UPDATE = bytes([FeedKind.UPDATE])
+UPDATE_BYTE = bytes([FeedKind.UPDATE])
 _PAYLOAD = bytes([FeedKind.PAYLOAD])
 _HEARTBEAT = bytes([FeedKind.HEARTBEAT])
 
@@ -49,7 +49,7 @@ class Update(NamedTuple):
     def body(self) -> bytes:
         """Encode."""
         fields = self if self.machine_ticks else self[:4]
-        return _UPDATE + encode(fields)
+        return UPDATE_BYTE + encode(fields)
 
 
 class PayloadFrame(NamedTuple):
@@ -72,8 +72,18 @@ class PayloadFrame(NamedTuple):
     source_tx: str = ""
 
     def body(self) -> bytes:
-        """Encode."""
-        return _PAYLOAD + encode(self if self.source_tx else self[:5])
+        """Encode.
+
+        Raises:
+            InvalidArgs: `data` has no form on the wire.
+        """
+        try:
+            body = _PAYLOAD + encode(self if self.source_tx else self[:5])
+        except InvalidArgs:
+            encode(self.data)  # names what the user gave, not the message around it
+            raise
+        check_content(self.data)
+        return body
 
 
 class Heartbeat(NamedTuple):

@@ -25,10 +25,12 @@ class JournalLimits:
 class Journal:
     """A bounded ring of consecutively numbered messages."""
 
-    __slots__ = ("_head", "_limits", "_messages", "_size")
+    __slots__ = ("_head", "_max_messages", "_max_size", "_messages", "_size")
 
     def __init__(self, limits: JournalLimits | None = None) -> None:
-        self._limits = limits or JournalLimits()
+        limits = limits or JournalLimits()
+        self._max_messages = limits.messages
+        self._max_size = limits.size_bytes
         self._messages: deque[bytes] = deque()
         self._head = 0
         self._size = 0
@@ -50,14 +52,12 @@ class Journal:
 
     def append(self, message: bytes) -> None:
         """Keep message number `head` + 1, and forget what no longer fits."""
-        self._messages.append(message)
+        messages = self._messages
+        messages.append(message)
         self._head += 1
         self._size += len(message)
-        limits = self._limits
-        while self._messages and (
-            len(self._messages) > limits.messages or self._size > limits.size_bytes
-        ):
-            self._size -= len(self._messages.popleft())
+        while self._size > self._max_size or len(messages) > self._max_messages:
+            self._size -= len(messages.popleft())
 
     def since(self, number: int) -> list[bytes] | None:
         """All messages after `number`; None when some of them are forgotten, or never were."""

@@ -15,9 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgpack
+
 from amzmq.errors import FrameInvalid
 from amzmq.wire.checksum import ClockSum
-from amzmq.wire.feed import FeedMessage, Heartbeat, PayloadFrame, Update, parse_body
+from amzmq.wire.feed import UPDATE_BYTE, FeedMessage, Heartbeat, PayloadFrame, Update, parse_body
 from amzmq.wire.writer import Snapshot
 
 AHEAD_LIMIT = 8192
@@ -27,8 +29,8 @@ AHEAD_LIMIT = 8192
 class ReaderSink(Protocol):
     """Where the stream's content goes, in the source's order."""
 
-    def apply(self, changes: list[tuple[int, int]], queue_ticks: int, machine_ticks: int) -> None:
-        """A diff: (index, ticks added) and what the two counters grow by."""
+    def apply(self, changes: list[int], queue_ticks: int, machine_ticks: int) -> None:
+        """A diff: index, ticks added, index, ticks added, ...; and the counters' growth."""
 
     def restore(self, snapshot: Snapshot) -> None:
         """A whole clock, which replaces what was known."""
@@ -94,13 +96,43 @@ class StreamReader:
         self._sum = ClockSum(names)
         self._ahead: dict[int, Update | PayloadFrame] = {}
 
-    def push(self, body: bytes) -> None:
-        """A message from the feed, or one of a reply.
+    def push(self, data: bytes, start: int = 0) -> int:
+        """A message from the feed, or one of a reply; returns its number.
+
+        Args:
+            data: Holds the body.
+            start: Where the body begins in it.
 
         Raises:
             FrameInvalid: The bytes are no message of this stream; nothing was changed.
         """
-        self.take(parse_body(body))
+        if self.need is Need.NOTHING and data[start : start + 1] == UPDATE_BYTE:
+            number = self._push_next(data[start + 1 :])
+            if number:
+                return number
+        message = parse_body(data[start:])
+        self.take(message)
+        return message.number
+
+    def _push_next(self, array: bytes) -> int:
+        """The usual case in short: the update that is next, and right; 0 for all others.
+
+        Whatever is unusual is left to the long way, which looks at it field by field.
+        """
+        try:
+            number, queue_ticks, changes, checksum = msgpack.unpackb(array)
+            if number != self.number + 1:
+                return 0
+            total = self._sum.after(changes, queue_ticks, 0)
+            if ClockSum.value_of(total) != checksum:
+                return 0
+        except (ValueError, TypeError, IndexError, KeyError):
+            return 0
+        self._sum.accept(total)
+        self.number = number
+        self.counters.updates += 1
+        self._sink.apply(changes, queue_ticks, 0)
+        return number  # type: ignore[no-any-return]
 
     def take(self, message: FeedMessage) -> None:
         """A decoded message.
@@ -130,9 +162,9 @@ class StreamReader:
         """
         if len(snapshot.ticks) != self._count:
             raise FrameInvalid(f"snapshot: {len(snapshot.ticks)} ticks for {self._count} states")
-        if self.need is not Need.SNAPSHOT and snapshot.number <= self.number:
+        if snapshot.number < self.number + (self.need is not Need.SNAPSHOT):
+            # Taken before what is applied here: going back would apply that a second time.
             self.counters.duplicates += 1
-            self._settle()
             return
         fresh = self._sum.reset(snapshot.ticks, snapshot.queue_tick, snapshot.machine_tick)
         if fresh != snapshot.checksum:
@@ -160,6 +192,11 @@ class StreamReader:
         self._ahead.clear()
         self.need = Need.SNAPSHOT
 
+    def behind(self, head: int) -> None:
+        """The source is known to be at `head`, and what leads there did not come."""
+        if self.need is not Need.SNAPSHOT and head > self.number:
+            self._open_gap(head)
+
     def _check_position(self, heartbeat: Heartbeat) -> None:
         if self.need is Need.SNAPSHOT or heartbeat.number < self.number:
             return
@@ -182,8 +219,7 @@ class StreamReader:
             self.counters.payloads += 1
             self._sink.deliver(message)
             return True
-        flat = message.changes
-        changes = list(zip(flat[::2], flat[1::2], strict=True))
+        changes = message.changes
         total = self._sum.after(changes, message.queue_ticks, message.machine_ticks)
         if ClockSum.value_of(total) != message.checksum:
             self.counters.mismatches += 1

@@ -10,10 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import msgpack
+
+from amzmq.errors import FrameTooLarge
 from amzmq.wire.checksum import ClockSum
 from amzmq.wire.codec import Value
-from amzmq.wire.feed import Heartbeat, PayloadFrame, Update
+from amzmq.wire.feed import UPDATE_BYTE, Heartbeat, PayloadFrame
 from amzmq.wire.journal import Journal, JournalLimits
+
+FRAME_MARGIN = 64
+"""What a body may be shorter than a frame, for the message that carries it another way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +49,21 @@ class StreamWriter:
         stream_id: 8 bytes; what followers subscribe to.
         names: State names in index order.
         limits: Of the journal.
+        frame_limit: Bytes of the largest frame that may be sent.
 
     Attributes:
         encoded: How many messages were encoded, heartbeats included.
     """
 
     def __init__(
-        self, stream_id: bytes, names: Sequence[str], limits: JournalLimits | None = None
+        self,
+        stream_id: bytes,
+        names: Sequence[str],
+        limits: JournalLimits | None = None,
+        frame_limit: int = 1 << 32,
     ) -> None:
         self.stream_id = stream_id
+        self._body_limit = frame_limit - FRAME_MARGIN
         self.names = tuple(names)
         self.encoded = 0
         self.updates = 0
@@ -62,6 +74,9 @@ class StreamWriter:
         self._sum = ClockSum(self.names)
         self._journal = Journal(limits)
         self._snapshot: Snapshot | None = None
+        # Updates are the hot path: a packer of our own costs half of `encode`, and no Update
+        # object is made for them.
+        self._pack = msgpack.Packer().pack
 
     @property
     def head(self) -> int:
@@ -93,30 +108,41 @@ class StreamWriter:
             machine_tick: The present machine tick.
         """
         known = self._ticks
-        changes = [(index, tick - known[index]) for index, tick in ticks if tick != known[index]]
+        changes: list[int] = []
+        for index, tick in ticks:
+            delta = tick - known[index]
+            if delta:
+                known[index] = tick
+                changes.append(index)
+                changes.append(delta)
         queue_ticks = queue_tick - self._queue_tick
         machine_ticks = machine_tick - self._machine_tick
         if not changes and not queue_ticks and not machine_ticks:
             return None
-        flat: list[int] = []
-        for index, delta in changes:
-            known[index] += delta
-            flat += (index, delta)
         self._queue_tick = queue_tick
         self._machine_tick = machine_tick
         checksum = self._sum.accept(self._sum.after(changes, queue_ticks, machine_ticks))
-        message = Update(self.head + 1, queue_ticks, flat, checksum, machine_ticks)
+        number = self._journal.head + 1
         self.updates += 1
-        return self._say(message.body())
+        fields = (number, queue_ticks, changes, checksum)
+        if machine_ticks:
+            fields = (*fields, machine_ticks)  # type: ignore[assignment]
+        return self._say(UPDATE_BYTE + self._pack(fields))
 
     def payload(self, name: str, data: Value, token: bytes, source_tx: str = "") -> bytes:
         """The frame of a payload for everybody.
 
         Raises:
             InvalidArgs: `data` has no form on the wire; nothing has been numbered then.
+            FrameTooLarge: It is larger than a frame may be; likewise.
         """
         message = PayloadFrame(self.head + 1, self.payloads + 1, name, data, token, source_tx)
         body = message.body()
+        if len(body) > self._body_limit:
+            raise FrameTooLarge(
+                f"payload {name!r} takes {len(body)} bytes, {self._body_limit} are allowed; send "
+                "less at once, or raise max_frame_bytes of SocketOptions on both sides"
+            )
         self.payloads += 1
         return self._say(body)
 

@@ -1,0 +1,144 @@
+"""Messages of a conversation: what is sent arrives, what is wrong is named."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amzmq.errors import FrameInvalid, InvalidArgs
+from amzmq.wire.codec import decode_array, encode
+from amzmq.wire.control import (
+    Ack,
+    Bye,
+    CatchUp,
+    Directed,
+    Hello,
+    Message,
+    Mutate,
+    Ping,
+    Pong,
+    Refusal,
+    RefusalCode,
+    Reply,
+    SnapshotReply,
+    Sync,
+    Welcome,
+    from_frame,
+    to_frame,
+)
+
+from .strategies import int64, naturals, values
+
+MESSAGES: list[Message] = [
+    Hello(1, "rc-a", b"12345678", b"hash", "machine"),
+    Welcome(1, b"epoch", b"streamid", "tcp://127.0.0.1:7702", "machine", 1000, [["A", 0]], True),
+    Sync(1, b"epoch", 7),
+    SnapshotReply(1, 7, [0, 1, 2**40], 3, 1, 2, 2**32 - 1),
+    CatchUp(1, [b"one", b"two"]),
+    Mutate(1, 0, [0, 5], {"user": 42}, -1, ["machine", "tx", 7]),
+    Reply(1, 0, [b"one"], 9),
+    Ping(-1),
+    Pong(7),
+    Directed(1, 7, "price", {"usd": 1.5}, b"token", "tx"),
+    Ack(3),
+    Bye("the client stops"),
+    Refusal(0, RefusalCode.STOPPING, "later"),
+]
+KINDS = [type(message) for message in MESSAGES]
+OPTIONAL = {Hello: 1, Welcome: 3, Mutate: 1, Reply: 1, CatchUp: 1, Directed: 1}
+"""How many fields at the end may be missing."""
+
+STRATEGIES = {
+    "i": int64,
+    "n": naturals,
+    "s": st.text(),
+    "b": st.binary(),
+    "*": values,
+    "I": st.lists(int64),
+    "B": st.lists(st.binary()),
+    "t": st.booleans(),
+    "L": st.none() | st.lists(st.text() | naturals, max_size=3),
+    "D": st.none() | st.dictionaries(st.text(), values, max_size=3),
+}
+FORMS = {
+    Hello: "nsbbs", Welcome: "nbbssn*t", Sync: "nbi", SnapshotReply: "nnInnnn", CatchUp: "nB",
+    Mutate: "nnIDiL", Reply: "nnBn", Ping: "i", Pong: "n", Directed: "nns*bs", Ack: "n", Bye: "s",
+    Refusal: "nns",
+}  # fmt: skip
+
+
+def test_every_kind_is_looked_at_here() -> None:
+    assert set(KINDS) == set(FORMS) == set(Message.__args__)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
+def test_a_message_arrives_as_it_was_sent(message: Message) -> None:
+    assert from_frame(to_frame(message)) == message
+    assert type(from_frame(to_frame(message))) is type(message)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+def test_any_content_of_the_right_types_arrives(kind: type[Message], data: st.DataObject) -> None:
+    message = kind(*[data.draw(STRATEGIES[form]) for form in FORMS[kind]])  # type: ignore[arg-type]
+    assert from_frame(to_frame(message)) == message
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
+def test_the_kinds_differ_on_the_wire(message: Message) -> None:
+    assert decode_array(to_frame(message))[0] == KINDS.index(type(message)) + 1
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
+def test_fields_of_later_versions_are_ignored(message: Message) -> None:
+    fields = decode_array(to_frame(message))
+    assert from_frame(encode([*fields, "later", {"and": 1}])) == message
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
+def test_a_message_with_too_few_fields_is_invalid(message: Message) -> None:
+    fields = decode_array(to_frame(message))
+    needed = len(fields) - OPTIONAL.get(type(message), 0)
+    assert type(from_frame(encode(fields[:needed]))) is type(message)
+    for count in range(1, needed):
+        with pytest.raises(FrameInvalid, match=f"{type(message).__name__}: {count - 1} fields"):
+            from_frame(encode(fields[:count]))
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
+def test_a_field_of_the_wrong_type_is_named(message: Message) -> None:
+    wrong: dict[str, list[object]] = {
+        "i": [None, "1", 1.0, True, [1]],
+        "n": [None, "1", 1.0, True, -1],
+        "s": [None, 1, b"bytes"],
+        "b": [None, 1, "text"],
+        "I": [None, 1, ["1"], [True], {}],
+        "B": [None, b"x", ["text"], [1]],
+        "D": [1, [], {1: 2}, {b"k": 1}],
+        "t": [None, 0, "true"],
+        "L": [0, "list", {}],
+        "*": [],
+    }
+    for at, form in enumerate(FORMS[type(message)]):
+        for value in wrong[form]:
+            fields = decode_array(to_frame(message))
+            fields[at + 1] = value
+            with pytest.raises(FrameInvalid, match=f"{type(message).__name__}: field {at} is"):
+                from_frame(encode(fields))
+
+
+@pytest.mark.parametrize("kind", [0, 14, -1, 2**40, None, "1", True, 1.0, [], {}])
+def test_an_unknown_kind_is_invalid(kind: object) -> None:
+    with pytest.raises(FrameInvalid, match="unknown kind"):
+        from_frame(encode([kind, 1, 2, 3, 4, 5, 6, 7]))
+
+
+def test_an_empty_message_is_invalid() -> None:
+    with pytest.raises(FrameInvalid, match="unknown kind None"):
+        from_frame(encode([]))
+
+
+def test_arguments_without_a_form_on_the_wire_are_refused_when_sent() -> None:
+    with pytest.raises(InvalidArgs, match=r"^\{'when': \{2026\}\} cannot travel"):
+        to_frame(Mutate(1, 0, [0], {"when": {2026}}, 0))
