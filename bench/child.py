@@ -1,4 +1,4 @@
-"""What a child process runs: `python -m bench.child MODULE:FUNCTION PARAMS`."""
+"""What a child process runs: `python -m bench.child MODULE:FUNCTION PARAMS CORE`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,29 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Mapping
+from typing import Any
 
 from bench.channel import Channel
+
+
+def keep_to_core(at: int) -> None:
+    """Run on one core, so that no run is quicker or slower for where its threads landed.
+
+    A process has two busy threads, its own and libzmq's, and on two cores the same program has
+    two speeds otherwise. Without a second core nothing is pinned.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if at >= 0 and len(cores) > 1:
+        os.sched_setaffinity(0, {cores[at % len(cores)]})
+
+
+def play_role(role: str, channel: Channel, params: Mapping[str, Any]) -> None:
+    """Call `module:name` with the channel; on an event loop if it is `async def`."""
+    module, _, name = role.partition(":")
+    outcome = getattr(importlib.import_module(module), name)(channel, **params)
+    if inspect.iscoroutine(outcome):
+        asyncio.run(outcome)
 
 
 def main() -> int:
@@ -20,12 +41,10 @@ def main() -> int:
     channel = Channel(os.dup(0), os.dup(1))
     # What somebody prints must not get between the lines of the channel.
     os.dup2(2, 1)
-    role, params = sys.argv[1:]
-    module, _, name = role.partition(":")
+    role, params, core = sys.argv[1:]
+    keep_to_core(int(core))
     try:
-        outcome = getattr(importlib.import_module(module), name)(channel, **json.loads(params))
-        if inspect.iscoroutine(outcome):
-            asyncio.run(outcome)
+        play_role(role, channel, json.loads(params))
     except Exception:
         channel.send(error=traceback.format_exc())
         return 1

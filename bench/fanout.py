@@ -18,7 +18,9 @@ from bench.workers import Worker, check_equal
 NAME = "fanout"
 RUNS = 5
 RATIOS_AT = 100
-OURS, RAW, RAW_ASYNCIO = "amzmq", "raw pyzmq", "raw pyzmq on asyncio"
+# Each beside the limit that does the same: one update behind the other, or one a loop turn.
+OURS, RAW = "amzmq", "raw pyzmq"
+OURS_TURNS, RAW_ASYNCIO = "amzmq, a loop turn an update", "raw pyzmq on asyncio"
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,11 @@ def run(runs: int = RUNS, quick: bool = False) -> Report:
         "process_cpu": _process_cpu,
     }
     ratios = [
-        Ratio(f"{name}_n{RATIOS_AT}/{other}", figure(OURS, RATIOS_AT), figure(theirs, RATIOS_AT))
-        for other, theirs in (("raw", RAW), ("raw_asyncio", RAW_ASYNCIO))
+        Ratio(f"{name}_n{RATIOS_AT}/{other}", figure(mine, RATIOS_AT), figure(theirs, RATIOS_AT))
+        for other, mine, theirs in (
+            ("raw", OURS, RAW),
+            ("raw_asyncio", OURS_TURNS, RAW_ASYNCIO),
+        )
         for name, figure in figures.items()
     ]
     return summarize(NAME, samples, ratios)
@@ -52,15 +57,26 @@ def contestants(scale: Scale) -> list[Contestant]:
     """All that takes turns, those to compare next to each other."""
     chosen: list[Contestant] = []
     for followers, updates in scale.updates.items():
-        systems = (ours, raw, raw_asyncio) if followers == RATIOS_AT else (ours, raw)
+        systems = [ours, raw]
+        if followers == RATIOS_AT:
+            systems += [ours_turns, raw_asyncio]
         chosen += [partial(system, followers, updates) for system in systems]
     return chosen
 
 
 def ours(followers: int, updates: int) -> Mapping[Figure, float]:
-    """Mutations of a machine, followed by replicas."""
+    """Mutations of a machine, each flushed at once, followed by replicas."""
+    return _ours(OURS, False, followers, updates)
+
+
+def ours_turns(followers: int, updates: int) -> Mapping[Figure, float]:
+    """The same with one mutation a loop turn, whose end flushes it."""
+    return _ours(OURS_TURNS, True, followers, updates)
+
+
+def _ours(system: str, turns: bool, followers: int, updates: int) -> Mapping[Figure, float]:
     roles = "bench.fanout_amzmq:source", "bench.fanout_amzmq:followers"
-    return one_round(OURS, roles, followers, updates)
+    return one_round(system, roles, followers, updates, source_params={"turns": turns})
 
 
 def raw(followers: int, updates: int) -> Mapping[Figure, float]:
@@ -106,10 +122,11 @@ def one_round(
     try:
         with (
             Worker(
-                roles[0], pass_fds=(reader,), fd=reader, updates=updates, **source_params
+                roles[0], core=0, pass_fds=(reader,), fd=reader, updates=updates, **source_params
             ) as source,
             Worker(
                 roles[1],
+                core=1,
                 pass_fds=(writer,),
                 fd=writer,
                 followers=followers,

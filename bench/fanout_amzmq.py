@@ -12,26 +12,39 @@ from bench.report import BenchError
 from bench.scenario import small_machine
 
 
-async def source(channel: Channel, fd: int, updates: int) -> None:
-    """Adds and removes C, each as an update of its own."""
+async def source(channel: Channel, fd: int, updates: int, turns: bool) -> None:
+    """Adds and removes C, each as an update of its own.
+
+    Args:
+        channel: To the parent.
+        fd: Tells of the followers' progress.
+        updates: How many.
+        turns: Whether the loop turns once for each update, which flushes it, or `flush` does.
+    """
     machine = small_machine()
     async with Mux(machine, bind="tcp://127.0.0.1:0") as mux:
         channel.send(addr=mux.addr)
         await channel.receive_async()
         before = mux.published["updates"]
-        add, remove, turn, gate, watch = (
+        add, remove, turn, flush, gate, watch = (
             machine.add,
             machine.remove,
             asyncio.sleep,
+            mux.flush,
             Gate(fd),
             Stopwatch(),
         )
         for number in range(1, updates + 1, 2):
             add("C")
-            # The feed is flushed once a loop turn, so this makes each mutation an update.
-            await turn(0)
+            if turns:
+                await turn(0)
+            else:
+                flush()
             remove("C")
-            await turn(0)
+            if turns:
+                await turn(0)
+            else:
+                flush()
             if not (number + 1) % CHUNK:
                 await gate.open_async(number + 1)
         await gate.open_async(updates, window=1)

@@ -32,6 +32,16 @@ from amzmq.machine.schema_tools import (
     schema_mermaid,
     states_by_tag,
 )
+from amzmq.machine.state_lists import (
+    states_at,
+    states_equal,
+    states_hash,
+    states_matching,
+    states_shared,
+    states_union,
+    states_without,
+)
+from amzmq.machine.steps import Step, StepType
 from amzmq.machine.tracer import LastTransition, Tracer
 from amzmq.machine.transition import Transition
 from amzmq.machine.view import MachineView
@@ -64,6 +74,8 @@ __all__ = [
     "StateCtx",
     "StateName",
     "States",
+    "Step",
+    "StepType",
     "Time",
     "TimeIndex",
     "Tracer",
@@ -80,5 +92,12 @@ __all__ = [
     "parse_args",
     "prefix",
     "schema_mermaid",
+    "states_at",
     "states_by_tag",
+    "states_equal",
+    "states_hash",
+    "states_matching",
+    "states_shared",
+    "states_union",
+    "states_without",
 ]

@@ -50,9 +50,10 @@ class ExceptionArgs:
         trace: Its formatted traceback, or "".
         called: States that were called when a handler raised it; () otherwise.
         before: States active before that transition.
+        target: What it led to, when a handler passed the deadline; () otherwise.
     """
 
-    __slots__ = ("before", "called", "err", "trace")
+    __slots__ = ("before", "called", "err", "target", "trace")
 
     def __init__(
         self,
@@ -60,8 +61,10 @@ class ExceptionArgs:
         trace: str = "",
         called: tuple[str, ...] = (),
         before: tuple[str, ...] = (),
+        target: tuple[str, ...] = (),
     ) -> None:
         self.err = err
+        self.target = target
         self.trace = trace
         self.called = called
         self.before = before

@@ -67,13 +67,19 @@ class StatesWait(Condition):
 class TimeWait(Condition):
     """Waits until each state has reached its tick; each is remembered once reached."""
 
-    __slots__ = ("missing",)
+    __slots__ = ("asked", "missing")
 
     def __init__(
-        self, owner: WaitOwner, token: Wait | None, key: Hashable, missing: dict[int, int]
+        self,
+        owner: WaitOwner,
+        token: Wait | None,
+        key: Hashable,
+        missing: dict[int, int],
+        asked: Mapping[str, int],
     ) -> None:
         super().__init__(owner, token, key)
         self.missing = missing
+        self.asked = asked
 
     def watched(self) -> Iterable[int]:
         """See `Condition`."""
@@ -102,13 +108,14 @@ class QueueWait(Condition):
 class QueryWait(Condition):
     """Waits until a predicate over the clock is true at the end of a transition."""
 
-    __slots__ = ("query",)
+    __slots__ = ("number", "query")
 
     def __init__(
         self, owner: WaitOwner, token: Wait | None, query: Callable[[Mapping[str, int]], bool]
     ) -> None:
         super().__init__(owner, token)
         self.query = query
+        self.number = 0
 
 
 class ArgsWait(Condition):

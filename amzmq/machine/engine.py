@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import get_ident
 from typing import TYPE_CHECKING
@@ -40,6 +41,7 @@ from amzmq.machine.tasks import HandlerTasks
 from amzmq.machine.tracer import Tracer, tell
 from amzmq.machine.view import MachineView, _released
 from amzmq.machine.wait import Wait
+from amzmq.machine.workers import HandlerThreads
 
 if TYPE_CHECKING:
     from amzmq.machine.machine import Machine
@@ -95,7 +97,9 @@ class Engine(MachineView):
         "_on_error",
         "_plain",
         "_queue",
+        "_step_log",
         "_tasks",
+        "_threads",
         "_told_tick",
         "_tracers",
         "_tx",
@@ -121,11 +125,14 @@ class Engine(MachineView):
         self._tx: RunningTransition | None = None
         self._handlers: Handlers | None = None
         self._tasks: HandlerTasks | None = None
+        self._threads: HandlerThreads | None = None
         self._tracers: tuple[Tracer, ...] = ()
         self._observers: tuple[ClockObserver, ...] = ()
         self._on_change: Callable[[Machine, Time, Time], None] | None = None
         self._on_error: Callable[[Machine, BaseException], None] | None = None
         self._log: MachineLog | None = None
+        # Whether the steps of transitions are recorded: 0 no, 1 yes, 2 of dry runs too.
+        self._step_log = 0
         self._breakpoints: tuple[Breakpoint, ...] = ()
         self._err: BaseException | None = None
         self._internal_errors: tuple[BaseException, ...] = ()
@@ -143,7 +150,8 @@ class Engine(MachineView):
         self.panic_to_exception = True
 
     def _choose_road(self) -> None:
-        self._watched = bool(self._tracers or self._log is not None or self._breakpoints)
+        looks_on = self._tracers or self._log is not None or self._breakpoints
+        self._watched = bool(looks_on or self._step_log)
         seen = self._watched or self._handlers is not None or self._on_change is not None
         self._plain = not (seen or self._disposing)
 
@@ -162,6 +170,13 @@ class Engine(MachineView):
         if tx is not None:
             tx.pin()
         return tx
+
+    def _records(self, is_check: bool) -> bool:
+        """Whether the steps of a transition are recorded."""
+        return self._step_log > is_check
+
+    def _is_on_handler_thread(self) -> bool:
+        return self._threads is not None and self._threads.is_here()
 
     def runs(self, tx: Transition) -> bool:
         """Whether `tx` is the transition running now."""
@@ -314,7 +329,7 @@ class Engine(MachineView):
     def _prepend(self, mutation: Mutation) -> None:
         """Put a mutation in front of the queue, without a tick (spec machine 3.6)."""
         with self._lock:
-            self._queue.prepend(mutation)
+            self._queue.prepend(mutation, self._queue_tick)
         if self._watched and mutation.type is not _EVAL:
             self._announce(mutation, "prepend")
 
@@ -418,13 +433,16 @@ class Engine(MachineView):
                 observer.touch(mask)
 
     def _start_task(self, call: Call, event: Event, state: int | None) -> None:
+        self._own_tasks().start(call, event, state)
+
+    def _own_tasks(self) -> HandlerTasks:
         if self._tasks is None:
             self._tasks = HandlerTasks(self)  # type: ignore[arg-type]  # it is a Machine
-        self._tasks.start(call, event, state)
+        return self._tasks
 
+    @abstractmethod
     def _dispose_now(self) -> None:
         """The last step of `dispose`, when nothing runs any more."""
-        raise NotImplementedError
 
     def when_queue_ends(self) -> Wait:
         """Wait until the present drain ends; done at once when none runs."""
@@ -448,24 +466,31 @@ class Engine(MachineView):
             return Result.CANCELED
         self._err = err
         trace = "".join(traceback.format_exception(err)) if self.log_stack_trace else ""
-        self._write_log(LogLevel.CHANGES, f"[error] {err}")
+        logged = f"\n{trace}" if trace and err.__traceback__ is not None else ""
+        self._write_log(LogLevel.CHANGES, f"[error] {err}{logged}")
         if self._on_error is not None:
             self._on_error(self, err)  # type: ignore[arg-type]  # it is a Machine
-        details = {**args, EXCEPTION_ARGS: ExceptionArgs(err, trace)}
+        given = args.get(EXCEPTION_ARGS)
+        known = given if isinstance(given, ExceptionArgs) else ExceptionArgs(err)
+        typed = ExceptionArgs(err, trace, known.called, known.before, known.target)
+        details = {**args, EXCEPTION_ARGS: typed}
         return self._mutate(_ADD, (state, EXCEPTION), details, event, keep_room=False)
 
     def _report_internal(self, error: BaseException) -> None:
         self._internal_errors = (*self._internal_errors, error)[-_INTERNAL_ERRORS:]
         _log.warning("[%s] %s", self._id, error)
 
-    def _deadline_passed(self, error: BaseException) -> None:
+    def _deadline_passed(self, error: BaseException, tx: Transition, name: str) -> None:
         """A handler blocked for so long that what waits is no longer wanted."""
         with self._lock:
             dropped = self._queue.discard_all()
         if dropped:
             _log.error("[%s] %d waiting mutations dropped after: %s", self._id, len(dropped), error)
         self._give_up_checks(dropped)
-        self._add_error(EXCEPTION, error)
+        event = Event(name, tx.mutation.args, tx.machine, tx)
+        called, before, target = map(tuple, (tx.called, tx.states_before, tx.target))
+        details = ExceptionArgs(error, "", called, before, target)
+        self._add_error(EXCEPTION, error, {EXCEPTION_ARGS: details}, event)
         self._backoff_until = time.monotonic() + self.handler_backoff
 
     def _give_up_checks(self, dropped: Iterable[Mutation]) -> None:

@@ -49,6 +49,11 @@ class Evaluation:
             self._state = _GIVEN_UP
             return True
 
+    @property
+    def was_given_up(self) -> bool:
+        """Whether it was not run, and will not be."""
+        return self._state == _GIVEN_UP
+
     def _run(self) -> None:
         if self._ctx is not None and self._ctx.done():
             self.give_up()

@@ -27,6 +27,9 @@ ANY_STATE = "AnyState"
 _FINAL_SUFFIXES = ("State", "End")
 _ID_STRIP = re.compile(r"[^A-Za-z0-9\-_.]+")
 
+Wrap: TypeAlias = Callable[[Handler], Handler]
+"""Makes what is called instead of a sync handler."""
+
 PROGRAM_LIMIT = 1024
 """Programs kept for one set of bindings; one takes a few hundred bytes."""
 
@@ -92,6 +95,14 @@ class Binding(NamedTuple):
 class Handlers:
     """The handlers of one machine; immutable, as a transition may bind further ones.
 
+    Args:
+        schema: Where the states come from.
+        bindings: What is bound.
+        count: How many bindings there ever were.
+        wrap: Applied to each sync handler.
+        every: Whether there is an entry for every event and binding, handled or not: for a log
+            of everything. `unhandled` is what such an entry calls.
+
     Attributes:
         count: How many bindings there ever were; the number of the next one.
         enter, exit, self_, state, end: What is bound to ``XEnter`` and so on, by state index.
@@ -102,7 +113,9 @@ class Handlers:
 
     __slots__ = (
         "_bindings",
+        "_every",
         "_schema",
+        "_wrap",
         "any_enter",
         "any_state",
         "count",
@@ -116,10 +129,17 @@ class Handlers:
     )
 
     def __init__(
-        self, schema: CompiledSchema, bindings: tuple[Binding, ...] = (), count: int = 0
+        self,
+        schema: CompiledSchema,
+        bindings: tuple[Binding, ...] = (),
+        count: int = 0,
+        wrap: Wrap | None = None,
+        every: bool = False,
     ) -> None:
         self._schema = schema
         self._bindings = bindings
+        self._wrap = wrap
+        self._every = every
         self.count = count
         self.programs: dict[Plan, Program] = {}
         self._index()
@@ -139,7 +159,8 @@ class Handlers:
         if clean in self.ids():
             raise BindError(f"handlers id={clean!r} is bound already; detach it or choose another")
         binding = Binding(self.count, clean, functions, _loop_for(functions))
-        return Handlers(self._schema, (*self._bindings, binding), self.count + 1), clean
+        bindings = (*self._bindings, binding)
+        return Handlers(self._schema, bindings, self.count + 1, self._wrap, self._every), clean
 
     def detach(self, id: str) -> Handlers:
         """Without one binding.
@@ -150,11 +171,15 @@ class Handlers:
         kept = tuple(binding for binding in self._bindings if binding.id != id)
         if len(kept) == len(self._bindings):
             raise BindError(f"handlers not bound: id={id!r}; bound are: {self.ids()}")
-        return Handlers(self._schema, kept, self.count)
+        return Handlers(self._schema, kept, self.count, self._wrap, self._every)
 
     def adopt(self, schema: CompiledSchema) -> Handlers:
         """The same bindings for another schema."""
-        return Handlers(schema, self._bindings, self.count)
+        return Handlers(schema, self._bindings, self.count, self._wrap, self._every)
+
+    def for_log(self, every: bool) -> Handlers:
+        """The same bindings, with or without entries for what nobody handles."""
+        return Handlers(self._schema, self._bindings, self.count, self._wrap, every)
 
     def _index(self) -> None:
         """Build the look-up tables from the bindings."""
@@ -166,15 +191,14 @@ class Handlers:
         self.cross: dict[tuple[int, int], Bound] = {}
         self.any_enter: Bound | None = None
         self.any_state: Bound | None = None
-        for name in dict.fromkeys(n for binding in self._bindings for n in binding.functions):
-            calls = tuple(
-                Call(binding.id, binding.number, function, binding.loop if is_async else None)
-                for binding in self._bindings
-                if (function := binding.functions.get(name)) is not None
-                for is_async in (_is_async(function),)
-            )
-            bound = Bound(name, calls, not name.endswith(_FINAL_SUFFIXES))
-            for role, states in _roles(self._schema, name):
+        names = [name for binding in self._bindings for name in binding.functions]
+        if self._every and self._bindings:
+            names += event_names(self._schema)
+        for name in dict.fromkeys(names):
+            calls = (self._call(binding, name) for binding in self._bindings)
+            present = tuple(call for call in calls if call is not None)
+            bound = Bound(name, present, not name.endswith(_FINAL_SUFFIXES))
+            for role, states in roles(self._schema, name):
                 if not states:
                     setattr(self, role, bound)
                 elif role == "cross":
@@ -182,15 +206,24 @@ class Handlers:
                 else:
                     getattr(self, role)[states[0]] = bound
 
+    def _call(self, binding: Binding, name: str) -> Call | None:
+        """What a binding has for an event."""
+        function = binding.functions.get(name)
+        if function is None:
+            return Call(binding.id, binding.number, unhandled, None) if self._every else None
+        if _is_async(function):
+            return Call(binding.id, binding.number, function, binding.loop)
+        if self._wrap is not None:
+            function = self._wrap(function)
+        return Call(binding.id, binding.number, function, None)
+
     # Programs.
 
     def program(self, plan: Plan) -> Program:
-        """What a plan calls, put together once."""
-        program = self.programs.get(plan)
-        if program is None:
-            if len(self.programs) >= PROGRAM_LIMIT:
-                self.programs.clear()
-            program = self.programs[plan] = Program(self._asked(plan), self.finals(plan.outcome))
+        """What a plan calls, put together; look into `programs` first."""
+        if len(self.programs) >= PROGRAM_LIMIT:
+            self.programs.clear()
+        program = self.programs[plan] = Program(self._asked(plan), self.finals(plan.outcome))
         return program
 
     def _asked(self, plan: Plan) -> tuple[Bound, ...]:
@@ -230,6 +263,17 @@ class Handlers:
         return tuple(found)
 
 
+def unhandled(event: object) -> None:
+    """Stands for a handler that a binding does not have."""
+
+
+def event_names(schema: CompiledSchema) -> list[str]:
+    """The names of all events of a schema."""
+    singles = [name + suffix for name in schema.names for suffix, _ in _SUFFIXES]
+    pairs = [one + other for one in schema.names for other in schema.names]
+    return [*singles, *pairs, ANY_ENTER, ANY_STATE]
+
+
 def _functions(
     schema: CompiledSchema, handlers: object, prefix: str
 ) -> Iterator[tuple[str, Handler]]:
@@ -238,7 +282,7 @@ def _functions(
         for name, function in handlers.items():
             if not callable(function):
                 raise BindError(f"handler {name}: {function!r} is not callable")
-            if not isinstance(name, str) or not _roles(schema, prefix + name):
+            if not isinstance(name, str) or not roles(schema, prefix + name):
                 raise BindError(
                     f"handler {name!r} fits no state of the schema; write e.g. "
                     f"{schema.names[0]}State, or AnyState"
@@ -248,7 +292,7 @@ def _functions(
     if handlers is None or isinstance(handlers, (str, bytes, int, float, type)):
         raise BindError(f"handlers={handlers!r}: give an object with handler methods or a mapping")
     for name in dir(handlers):
-        if name.startswith("_") or not _roles(schema, prefix + name):
+        if name.startswith("_") or not roles(schema, prefix + name):
             continue
         function = getattr(handlers, name)
         if callable(function):
@@ -258,7 +302,7 @@ def _functions(
 _SUFFIXES = (("Enter", "enter"), ("Exit", "exit"), ("State", "state"), ("End", "end"))
 
 
-def _roles(schema: CompiledSchema, name: str) -> list[tuple[str, tuple[int, ...]]]:
+def roles(schema: CompiledSchema, name: str) -> list[tuple[str, tuple[int, ...]]]:
     """What events of the schema have this name; several when names collide."""
     index = schema.index
     roles: list[tuple[str, tuple[int, ...]]] = []

@@ -6,12 +6,14 @@ Spec machine 9.1, 9.4 to 9.6.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from amzmq.errors import InvalidArgs, SchemaError
 from amzmq.machine.compiled import CompiledSchema, compile_schema
 from amzmq.machine.engine import Engine
+from amzmq.machine.forks import Forks
 from amzmq.machine.logs import LogLevel
 from amzmq.machine.mutation import NO_ARGS
 from amzmq.machine.observer import ClockObserver, ClockReading, ClockTicks, bits
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("amzmq.machine")
 
+DISPOSING = "Disposing"
+"""Added when the parent is disposed, if the schema has it and there are handlers."""
+
 RESTORED = "MachineRestored"
 """Added by `import_`, if the schema has it."""
 
@@ -31,13 +36,28 @@ RESTORED = "MachineRestored"
 class Lifecycle(Engine):
     """The part of a `Machine` that concerns its whole life."""
 
-    __slots__ = ("_children", "_dispose_callbacks", "_gone", "parent")
+    __slots__ = (
+        "_children",
+        "_dispose_callbacks",
+        "_forks",
+        "_gone",
+        "_is_leaving",
+        "_late",
+        "dispose_timeout",
+        "parent",
+    )
 
     def __init__(self, id: str, schema: CompiledSchema, parent: Machine | None) -> None:
         super().__init__(id, schema)
         self._dispose_callbacks: tuple[Callable[[], None], ...] = ()
         self._children: dict[Lifecycle, None] | None = None
+        self._forks: Forks | None = None
+        # Whether `dispose` was called, and Start is still being removed.
+        self._is_leaving = False
         self._gone = False
+        # Ends the wait for a drain that runs while the machine is disposed.
+        self._late: threading.Timer | None = None
+        self.dispose_timeout = 1.0
         self.parent = parent
 
     @property
@@ -96,16 +116,8 @@ class Lifecycle(Engine):
 
     def export(self) -> dict[str, Any]:
         """Id, names, ticks, queue tick and machine tick, as plain values."""
-        with self._lock:
-            exported = {
-                "id": self._id,
-                "state_names": list(self._names),
-                "time": list(self._ticks),
-                "queue_tick": self._queue_tick,
-                "machine_tick": self._machine_tick,
-            }
-        if self._log is not None:
-            self._write_log(LogLevel.OPS, f"[import] exported at {sum(self.time())} ticks")
+        exported = super().export()
+        self._write_log(LogLevel.OPS, f"[import] exported at {sum(exported['time'])} ticks")
         return exported
 
     def import_(self, data: Mapping[str, Any]) -> None:
@@ -213,12 +225,14 @@ class Lifecycle(Engine):
     def dispose(self) -> None:
         """Dispose the machine: remove Start, end the drain, cancel tasks, release all waits.
 
-        Finished when `when_disposed()` is: at once, or when the running drain and the tasks of
-        async handlers have ended. From then on mutations are canceled and reads are empty.
+        Finished when `when_disposed()` is: at once, or when the running drain, the tasks of
+        async handlers and forked threads have ended. A drain is waited for no longer than
+        `dispose_timeout`. From then on mutations are canceled and reads are empty.
         """
-        if self._disposing:
+        if self._disposing or self._is_leaving:
             return
         if self.is_(START):
+            self._is_leaving = True
             result = self._mutate(MutationType.REMOVE, (START,), NO_ARGS, None)
             if result.is_queued:
                 # Its handlers take leave in the drain that is running: dispose after that.
@@ -230,26 +244,67 @@ class Lifecycle(Engine):
         with self._lock:
             if self._disposing:
                 return
-            self._disposing = True
-            self._plain = False
+            self._close_doors()
             is_draining = self._drainer != 0
-        if not is_draining:
+            if is_draining:
+                late = self._late = threading.Timer(self.dispose_timeout, self._dispose_late)
+        if is_draining:
+            late.daemon = True
+            late.start()
+        else:
             self._dispose_now()
+
+    def _dispose_late(self) -> None:
+        """The running handler has had its time."""
+        if self._log is not None:
+            self._log.last(LogLevel.DECISIONS, f"[doDispose] timeout {self.dispose_timeout} s")
+        self._dispose_now()
+
+    def _close_doors(self) -> None:
+        """From now on mutations are canceled; the caller holds the lock."""
+        self._disposing = True
+        self._plain = False
+        if self._log is not None:
+            self._log.mute()
 
     def dispose_force(self) -> None:
         """Dispose the machine now: not waiting for a running handler, nor for tasks."""
         with self._lock:
-            self._disposing = True
-            self._plain = False
+            self._close_doors()
+        if self._forks is not None:
+            self._forks.cancel_all(_nothing)
         if self._tasks is not None:
             self._tasks.cancel_all(_nothing)
         self._finish_dispose()
 
     def _dispose_now(self) -> None:
+        if self._forks is None:
+            self._end_tasks()
+        else:
+            self._forks.cancel_all(self._end_tasks)
+
+    def _end_tasks(self) -> None:
         if self._tasks is None:
             self._finish_dispose()
         else:
             self._tasks.cancel_all(self._finish_dispose)
+
+    def _leave_with_parent(self) -> None:
+        """The parent is disposed: say goodbye by the state Disposing, if there is one.
+
+        Whoever handles Disposing disposes the machine; if nobody does in time, this does.
+        """
+        if self._handlers is None or not self.has(DISPOSING):
+            self.dispose()
+            return
+        self._own_forks().launch(self.dispose, "dispose", delay=2 * self.dispose_timeout)
+        self._mutate(MutationType.ADD, (DISPOSING,), NO_ARGS, None)
+
+    def _own_forks(self) -> Forks:
+        with self._lock:
+            if self._forks is None:
+                self._forks = Forks(self)  # type: ignore[arg-type]  # it is a Machine
+            return self._forks
 
     def _finish_dispose(self) -> None:
         with self._lock:
@@ -262,17 +317,24 @@ class Lifecycle(Engine):
             self._ticks = []
             dropped = self._queue.discard_all()
             self._gone = True
+            late, self._late = self._late, None
+        if late is not None:
+            late.cancel()
         tell(tracers, "machine_dispose", self._id)
         self._give_up_checks(dropped)
         self._subs.release_all()
         self._call_dispose_callbacks()
+        if self._threads is not None:
+            self._threads.stop()
+        if self._log is not None:
+            self._log.last(LogLevel.EVERYTHING, "[end] doDispose")
         self._disposed_wait.release()
 
     def _call_dispose_callbacks(self) -> None:
         with self._lock:
             children, self._children = self._children or {}, None
         for child in children:
-            child.dispose()
+            child._leave_with_parent()
         if self.parent is not None:
             self.parent._forget_child(self)
         callbacks, self._dispose_callbacks = self._dispose_callbacks, ()

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from amzmq.machine.conditions import ArgsWait, Condition, QueryWait, QueueWait, StatesWait, TimeWait
 from amzmq.machine.mutation import Mutation
 from amzmq.machine.resolver import MutationType, Notes, resolve
 
@@ -18,11 +19,15 @@ if TYPE_CHECKING:
     from amzmq.machine.compiled import CompiledSchema
     from amzmq.machine.plans import Outcome
     from amzmq.machine.transition import Transition
+    from amzmq.machine.wait import StateCtx
 
 _log = logging.getLogger("amzmq.machine")
 
 _ARG_KEYS = frozenset({"name", "id", "port", "addr", "err", "path", "url", "uri"})
 _ARG_LENGTH = 20
+
+_NEVER_MERGED = ("[pipe", "[ctx", "[when")
+"""How lines begin that are kept each time, though they say the same."""
 
 _KEPT_LINES = 100
 """How many lines between two transitions are kept for `pre_log_entries`."""
@@ -94,17 +99,28 @@ class MachineLog:
         self.show_id = show_id
         self._prefix = f"[{machine_id[:5]}] " if show_id else ""
         self._before: list[str] = []
+        self._muted = False
         self.tx: Transition | None = None
+
+    def mute(self) -> None:
+        """The machine is being disposed: nothing more is written."""
+        self._muted = True
+
+    def last(self, level: LogLevel, text: str) -> None:
+        """A line about the disposal itself."""
+        self._muted = False
+        self.write(level, text)
+        self._muted = True
 
     def write(self, level: LogLevel, text: str) -> None:
         """One line, if the level allows it; a running transition keeps it too."""
-        if level > self.level:
+        if level > self.level or self._muted:
             return
         line = self._prefix + text
         tx = self.tx
         if tx is not None and not tx.is_completed:
             tx.log_entries.append(line)
-        elif self._before[-1:] != [line]:
+        elif self._before[-1:] != [line] or text.startswith(_NEVER_MERGED):
             self._before.append(line)
             del self._before[:-_KEPT_LINES]
         if self.sink is None:
@@ -160,6 +176,47 @@ class MachineLog:
         """Somebody objected, took too long, or raised."""
         self.write(LogLevel.OPS, f"[{label}] ({' '.join(tx.target)}) by {by}")
 
+    def wait(self, wait: Condition, what: str) -> None:
+        """A wait was registered (``new``) or released (``match``)."""
+        if self.level < LogLevel.OPS:
+            return
+        if isinstance(wait, StatesWait):
+            kind = "when" if wait.wanted else "whenNot"
+            text = " ".join(self.names(sorted(wait.states)))
+        elif isinstance(wait, TimeWait):
+            kind = "whenTime"
+            text = f"{','.join(wait.asked)} {' '.join(map(str, wait.asked.values()))}"
+        elif isinstance(wait, ArgsWait):
+            kind, text = "whenArgs", f"{self.schema.names[wait.state]} ({','.join(wait.args)})"
+        elif isinstance(wait, QueryWait):
+            kind, text = "whenQuery", str(wait.number)
+        else:
+            assert isinstance(wait, QueueWait)
+            kind, text = "whenQueue", str(int(wait.tick))
+        self.write(LogLevel.OPS, f"[{kind}:{what}] {text}")
+
+    def context(self, context: StateCtx, what: str) -> None:
+        """A state context was made (``new``) or has expired (``match``)."""
+        self.write(LogLevel.OPS, f"[ctx:{what}] {context.state}")
+
+    def failed(self, tx: Transition, error: BaseException, trace: str) -> None:
+        """A handler raised."""
+        called = " ".join(tx.called)
+        text = f"[error:{tx.type}] {called} ({error})"
+        self.write(LogLevel.CHANGES, f"{text}\n{trace}" if trace else text)
+
+    def kept_out(self, active: Iterable[int]) -> None:
+        """Auto states that do not follow, as active states remove them."""
+        if self.level < LogLevel.EVERYTHING:
+            return
+        inside = tuple(active)
+        for state in self.schema.auto:
+            by = [other for other in inside if state in self.schema.remove[other]]
+            if state not in inside and by:
+                names = " ".join(self.names(by))
+                text = f"[auto:rel:remove] {self.schema.names[state]} by {names}"
+                self.write(LogLevel.EVERYTHING, text)
+
     def names(self, states: Iterable[int]) -> list[str]:
         """The names of states."""
         return [self.schema.names[state] for state in states]
@@ -176,7 +233,8 @@ class MachineLog:
         if implied := [s for s in found.target if s not in asked and s not in node.states]:
             self.write(LogLevel.OPS, f"[implied] {' '.join(self.names(implied))}")
         if notes.unmet:
-            unmet = " ".join(self._unmet(state, inside) for state, inside in notes.unmet)
+            # A state may be pulled in, and dropped, twice.
+            unmet = " ".join(dict.fromkeys(self._unmet(at, inside) for at, inside in notes.unmet))
             kind = LogLevel.DECISIONS if mutation.is_auto else LogLevel.OPS
             self.write(kind, f"[reject{':auto' if mutation.is_auto else ''}] {unmet}")
         for state, by in notes.blocked:

@@ -1,7 +1,8 @@
 """The machine: states, relations, clocks, a queue of mutations (spec machine).
 
 `Machine` is the public face. What it stands on: `view` reads and waits, `engine` runs
-mutations, `lifecycle` knows parents, exports and the end.
+mutations, `lifecycle` knows parents, exports and the end, `watching` takes handlers, tracers
+and a log, `forking` runs what should not hold up the machine.
 """
 
 from __future__ import annotations
@@ -11,19 +12,16 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from threading import get_ident
 
-from amzmq.errors import BindError, EvalTimeout, InvalidArgs, NestedEval
+from amzmq.errors import EvalTimeout, InvalidArgs, NestedEval
 from amzmq.machine.args import Args, merged
-from amzmq.machine.clock import Time
 from amzmq.machine.compiled import compile_schema
 from amzmq.machine.conditions import ArgsWait, includes
-from amzmq.machine.engine import Breakpoint
 from amzmq.machine.evals import Evaluation
 from amzmq.machine.event import EventCopy, HasSource
+from amzmq.machine.forking import Forking
 from amzmq.machine.groups import Groups
 from amzmq.machine.guard import ErrorGuard
-from amzmq.machine.handlers import Handlers
-from amzmq.machine.lifecycle import Lifecycle
-from amzmq.machine.logs import ArgsMapper, LogLevel, MachineLog, Sink, log_args
+from amzmq.machine.logs import LogLevel
 from amzmq.machine.mutation import NO_ARGS, Mutation, Position, QueuePlace
 from amzmq.machine.resolver import MutationType
 from amzmq.machine.result import Result
@@ -31,6 +29,7 @@ from amzmq.machine.schema import EXCEPTION, Schema, States, definitions_of
 from amzmq.machine.tracer import Tracer, tell
 from amzmq.machine.view import _released
 from amzmq.machine.wait import Wait
+from amzmq.machine.workers import HandlerThreads
 
 _log = logging.getLogger("amzmq.machine")
 
@@ -39,7 +38,7 @@ _REMOVE = MutationType.REMOVE
 _SET = MutationType.SET
 
 
-class Machine(Lifecycle):
+class Machine(Forking):
     """A state machine with relations and logical clocks.
 
     Mutations, checks and waits may be called from any thread.
@@ -56,6 +55,11 @@ class Machine(Lifecycle):
         handler_deadline: Seconds after which a handler that took longer costs the queue.
         handler_backoff: Seconds after a passed deadline in which mutations are canceled.
         eval_timeout: Seconds that `eval` waits for its turn.
+        dispose_timeout: Seconds that `dispose` waits for a handler that is running. Twice as
+            long may the goodbye take of a machine whose parent is disposed.
+        handler_threads: Whether sync handlers run on a thread of the machine's own. It costs
+            each call some time, and a handler that has not returned by `handler_deadline` is
+            left behind; without it a handler that hangs holds up the machine for as long.
         detect_eval: Whether an `eval` inside of a handler is an error of the machine.
         log_stack_trace: Whether errors carry their traceback.
         panic_to_exception: Whether an exception of a handler becomes the state Exception;
@@ -89,6 +93,8 @@ class Machine(Lifecycle):
         handler_deadline: float = 10.0,
         handler_backoff: float = 3.0,
         eval_timeout: float = 1.0,
+        dispose_timeout: float = 1.0,
+        handler_threads: bool = False,
         detect_eval: bool = False,
         log_stack_trace: bool = True,
         panic_to_exception: bool = True,
@@ -103,6 +109,9 @@ class Machine(Lifecycle):
         self.handler_deadline = handler_deadline
         self.handler_backoff = handler_backoff
         self.eval_timeout = eval_timeout
+        self.dispose_timeout = dispose_timeout
+        if handler_threads:
+            self._threads = HandlerThreads(self)
         self.detect_eval = detect_eval
         self.log_stack_trace = log_stack_trace
         self.panic_to_exception = panic_to_exception
@@ -287,7 +296,7 @@ class Machine(Lifecycle):
             raise InvalidArgs("eval: source is empty; name the place of the call")
         if self._disposing:
             return False
-        if self._drainer == get_ident():
+        if self._drainer == get_ident() or self._is_on_handler_thread():
             return self._refuse_nested(source)
         evaluation = Evaluation(source, function, ctx)
         self._write_log(LogLevel.OPS, f"[eval] {source}")
@@ -300,6 +309,10 @@ class Machine(Lifecycle):
                 self._report_internal(EvalTimeout(f"eval {source} got no turn in {timeout} s"))
             else:
                 evaluation.ended.wait()
+        if evaluation.was_given_up:
+            self._write_log(LogLevel.DECISIONS, f"[eval:ctxdone] {source}")
+        else:
+            self._write_log(LogLevel.EVERYTHING, f"[eval:end] {source}")
         if evaluation.error is not None:
             raise evaluation.error
         return evaluation.has_run
@@ -391,9 +404,10 @@ class Machine(Lifecycle):
         with self._lock:
             if found is not None and found.listed:
                 return found
-            if not self._is_moot(ctx):
-                return self._subs.enlist(ArgsWait(self, ctx, indexes[0], args))
-        return _released()
+            if self._is_moot(ctx):
+                return _released()
+            made = self._subs.enlist(ArgsWait(self, ctx, indexes[0], args))
+        return self._subs.tell_new(made)
 
     # Errors and callbacks.
 
@@ -409,104 +423,11 @@ class Machine(Lifecycle):
         self._internal_errors = tuple(rest)
         return first
 
-    def on_change(self, callback: Callable[[Machine, Time, Time], None] | None) -> None:
-        """Call `callback(machine, before, after)` at the end of each transition; one slot."""
-        self._on_change = callback
-        self._choose_road()
-
-    def on_error(self, callback: Callable[[Machine, BaseException], None] | None) -> None:
-        """Call `callback(machine, error)` in `add_err`; one slot."""
-        self._on_error = callback
-
     def ev_source(self, transition_id: str) -> EventCopy:
         """A bare event for ``event=``, of which only the transition's id is known."""
         return EventCopy(self._id, transition_id)
 
-    # Handlers and tracers.
-
-    def bind(self, handlers: object, id: str = "", state_prefix: str = "") -> str:
-        """Bind handlers: the methods of an object, or a mapping of event names to functions.
-
-        Those bound inside of a transition take part from its next phase on.
-
-        Args:
-            handlers: The handlers.
-            id: Names the binding; random when empty.
-            state_prefix: Begins the names of all events meant, and is left out in `handlers`:
-                with the prefix ``Db`` the method ``ReadyState`` is for ``DbReadyState``.
-
-        Returns:
-            The id of the binding, for `detach`.
-
-        Raises:
-            BindError: Not bindable, or an async handler where no event loop runs.
-        """
-        if self._disposing:
-            return ""
-        while True:
-            # Looking through `handlers` may run code of the user's, so not under the lock.
-            compiled, present = self._compiled, self._handlers
-            bound, clean = (present or Handlers(compiled)).bind(handlers, id, state_prefix)
-            with self._lock:
-                if self._handlers is present and self._compiled is compiled:
-                    self._handlers = bound
-                    self._choose_road()
-                    break
-        self._write_log(LogLevel.OPS, f"[handlers] bind {bound.count - 1}:{clean}")
-        if present is None and self.is_err() and self._err is not None:
-            self.add_err(self._err)
-        return clean
-
-    def detach(self, id: str) -> None:
-        """Undo a `bind`.
-
-        Raises:
-            BindError: Nothing is bound under this id.
-        """
-        with self._lock:
-            if self._handlers is None:
-                raise BindError(f"handlers not bound: id={id!r}; nothing is bound")
-            self._handlers = self._handlers.detach(id)
-        self._write_log(LogLevel.OPS, f"[handlers] detach {id}")
-
-    def handlers(self) -> list[str]:
-        """Ids of the bindings, in bind order."""
-        return [] if self._handlers is None else self._handlers.ids()
-
-    def bind_tracer(self, tracer: Tracer) -> str:
-        """Bind a tracer; returns its id.
-
-        Raises:
-            BindError: Not a `Tracer`, or one without an id.
-        """
-        if not isinstance(tracer, Tracer) or not tracer.id:
-            raise BindError(f"tracer={tracer!r}: give a Tracer object with an id")
-        with self._lock:
-            self._tracers = (*self._tracers, tracer)
-            self._choose_road()
-        self._write_log(LogLevel.OPS, f"[tracers] bind {tracer.id}")
-        return tracer.id
-
-    def detach_tracer(self, id: str) -> None:
-        """Detach the first tracer of this id.
-
-        Raises:
-            BindError: No tracer has it.
-        """
-        with self._lock:
-            bound = self._tracers
-            at = next((at for at, tracer in enumerate(bound) if tracer.id == id), None)
-            if at is None:
-                raise BindError(f"tracer not bound: id={id!r}; bound are: {[t.id for t in bound]}")
-            self._tracers = bound[:at] + bound[at + 1 :]
-            self._choose_road()
-        self._write_log(LogLevel.OPS, f"[tracers] detach {id}")
-
-    def tracers(self) -> list[Tracer]:
-        """The bound tracers, in bind order."""
-        return list(self._tracers)
-
-    # Labels, groups, the log.
+    # Labels and groups.
 
     def set_tags(self, tags: Iterable[str]) -> None:
         """Replace the tags; each is kept once."""
@@ -524,49 +445,3 @@ class Machine(Lifecycle):
     def groups(self) -> dict[str, list[int]]:
         """The groups by name, in order, each with the indexes of its states."""
         return {} if self._groups is None else self._groups.indexes(self._index)
-
-    def add_breakpoint(
-        self, added: Iterable[str] = (), removed: Iterable[str] = (), strict: bool = False
-    ) -> None:
-        """Log a line when exactly these states are added, or removed (spec machine 9.7).
-
-        Args:
-            added: The called states of an add, in order.
-            removed: The called states of a remove, in order.
-            strict: Not when the mutation changes nothing.
-        """
-        point = Breakpoint(tuple(added), tuple(removed), strict)
-        self._indexes((*point.added, *point.removed))
-        with self._lock:
-            self._breakpoints = (*self._breakpoints, point)
-            self._choose_road()
-
-    @property
-    def log_level(self) -> LogLevel:
-        """How much the machine logs."""
-        return LogLevel.NOTHING if self._log is None else self._log.level
-
-    def set_log(
-        self,
-        level: LogLevel,
-        sink: Sink | None = None,
-        args: ArgsMapper | None = log_args,
-        show_id: bool = True,
-    ) -> None:
-        """Log what happens, line by line; this costs the fast roads.
-
-        Args:
-            level: How much.
-            sink: Takes ``(level, line)``; the logger ``amzmq.machine`` does without one.
-            args: Chooses which arguments of a mutation are logged; None logs none.
-            show_id: Whether lines begin with the first five characters of the id.
-        """
-        log = MachineLog(self._id, self._compiled, LogLevel(level), sink, args, show_id)
-        with self._lock:
-            self._log = log if level else None
-            self._choose_road()
-
-    def log(self, text: str) -> None:
-        """Log a line of the user's own."""
-        line = text.replace("\n", " ")
-        self._write_log(LogLevel.EXTERNAL, f"[exter] {line}")

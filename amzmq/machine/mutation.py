@@ -62,6 +62,7 @@ class Mutation:
     """
 
     __slots__ = (
+        "_place",
         "args",
         "called",
         "evaluate",
@@ -72,6 +73,8 @@ class Mutation:
         "source",
         "type",
     )
+
+    _place: tuple[int, int, int]
 
     def __init__(
         self,
@@ -91,6 +94,23 @@ class Mutation:
         self.queue_tick = 0
         self.result: Result | None = None
         self.evaluate: Callable[[], None] | None = None
+
+    # `_place` is set only in the queue: a mutation that runs at once should not pay for it.
+
+    @property
+    def queue_tick_now(self) -> int:
+        """The machine's queue tick when it was queued; 0 before."""
+        return getattr(self, "_place", (max(0, self.queue_tick - 1), 0, 0))[0]
+
+    @property
+    def queue_len(self) -> int:
+        """How many waited when it was queued, itself included; 0 before."""
+        return getattr(self, "_place", (0, int(self.queue_tick > 0), 0))[1]
+
+    @property
+    def queue_token(self) -> int:
+        """Counts the prepended mutations of a machine, evals apart; 0 for an appended one."""
+        return getattr(self, "_place", (0, 0, 0))[2]
 
     def clone(self) -> Mutation:
         """The same request, not queued yet."""
@@ -114,10 +134,11 @@ class MutationQueue:
     Not synchronised: the machine holds its lock around every call.
     """
 
-    __slots__ = ("pending", "waiting")
+    __slots__ = ("_token", "pending", "waiting")
 
     def __init__(self) -> None:
         self.waiting: deque[Mutation] = deque()
+        self._token = 0
         self.pending = 0
         """Waiting mutations that will advance the queue tick."""
 
@@ -126,10 +147,15 @@ class MutationQueue:
         self.pending += 1
         mutation.queue_tick = self.pending + queue_tick
         self.waiting.append(mutation)
+        mutation._place = (queue_tick, len(self.waiting), 0)
 
-    def prepend(self, mutation: Mutation) -> None:
+    def prepend(self, mutation: Mutation, queue_tick: int) -> None:
         """Put in front of everything; such a mutation never advances the queue tick."""
         self.waiting.appendleft(mutation)
+        token = 0
+        if mutation.type is not MutationType.EVAL:
+            token = self._token = self._token + 1
+        mutation._place = (queue_tick, len(self.waiting), token)
 
     def pop(self) -> Mutation:
         """Take the head."""

@@ -48,13 +48,15 @@ class Notes:
     Attributes:
         unmet: States dropped for an unmet `require`, with what was there to meet it.
         blocked: States kept out or pushed out, with those that remove them.
+        pulled: States that came in, each as a pair with the state whose `add` did it.
     """
 
-    __slots__ = ("blocked", "unmet")
+    __slots__ = ("blocked", "pulled", "unmet")
 
     def __init__(self) -> None:
         self.unmet: list[tuple[int, frozenset[int]]] = []
         self.blocked: list[tuple[int, tuple[int, ...]]] = []
+        self.pulled: list[tuple[int, int]] = []
 
 
 def resolve(
@@ -101,11 +103,12 @@ def _target(
     before = frozenset(active)
     dropped = frozenset(called) if kind is MutationType.REMOVE else frozenset()
 
-    wanted = _expand_add(schema, _unique(wanted), before, dropped)
+    wanted = _expand_add(schema, _unique(wanted), before, dropped, notes)
     candidates = _filter_require(schema, wanted, notes)
     kept = _kept_backwards(schema, candidates, notes)
     killed = {other for state in kept for other in schema.remove[state]}
-    kept = [state for state in _expand_add(schema, kept, before, dropped) if state not in killed]
+    kept = _expand_add(schema, kept, before, dropped, notes)
+    kept = [state for state in kept if state not in killed]
     kept.reverse()
     return tuple(sort_states(schema, _filter_require(schema, kept, notes)))
 
@@ -119,12 +122,17 @@ def _expand_add(
     states: list[int],
     before: Collection[int],
     dropped: Collection[int],
+    notes: Notes | None,
 ) -> list[int]:
     """Append what the states' `add` pulls in; the appended are not expanded themselves."""
     result = list(states)
     for state in states:
         if schema.add[state] and (state not in before or state in schema.multi):
-            result.extend(other for other in schema.add[state] if other not in dropped)
+            pulled = [other for other in schema.add[state] if other not in dropped]
+            result += pulled
+            if notes is not None:
+                known = {*before, *states, *(other for _, other in notes.pulled)}
+                notes.pulled += [(state, other) for other in pulled if other not in known]
     return _unique(result)
 
 

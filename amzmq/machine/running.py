@@ -16,14 +16,16 @@ from amzmq.errors import HandlerTimeout
 from amzmq.machine.args import CHECK_ARGS, CheckArgs, ExceptionArgs
 from amzmq.machine.clock import Time
 from amzmq.machine.event import Event
-from amzmq.machine.handlers import Bound, Call, Finish, Handlers
+from amzmq.machine.handlers import Bound, Call, Finish, Handlers, unhandled
 from amzmq.machine.logs import LogLevel
 from amzmq.machine.mutation import NO_ARGS, Mutation
 from amzmq.machine.plans import Outcome, Plan, auto_outcome, commit_deltas
 from amzmq.machine.resolver import MutationType
 from amzmq.machine.result import Result
+from amzmq.machine.steps import cancel_step, handler_step, resolution_steps
 from amzmq.machine.tracer import tell
 from amzmq.machine.transition import Transition
+from amzmq.machine.workers import Job, Overdue
 
 if TYPE_CHECKING:
     from amzmq.machine.engine import Engine
@@ -96,6 +98,8 @@ class RunningTransition(Transition):
         machine = self.machine
         if machine._log is not None:
             machine._log.begin(self)
+        if machine._records(self.is_check):
+            self._seen.steps = resolution_steps(machine._compiled, self)
         tell(machine._tracers, "transition_init", self)
         tell(machine._tracers, "transition_start", self)
 
@@ -142,6 +146,7 @@ class RunningTransition(Transition):
                     is_self = bound in self._handlers().self_.values()
                     label = "cancel:self" if is_self else "cancel"
                     machine._log.canceled(self, bound.name, label)
+                self._note_cancel(bound.name)
                 return False
         return True
 
@@ -272,7 +277,7 @@ class RunningTransition(Transition):
                 # The reference tells of the further bindings, though it does not call them.
                 self._skipped(call, bound.name)
             elif call.loop is not None:
-                machine._start_task(call, event, state)
+                self._start_task(call, event, state)
             elif self._call(call, bound.name, event, state, True) is FAILED:
                 self.is_accepted = accepted = False
         return accepted
@@ -295,6 +300,7 @@ class RunningTransition(Transition):
         if machine._log is not None:
             names = " ".join(self._names(candidates))
             machine._log.write(LogLevel.OPS, f"[auto] {names}")
+            machine._log.kept_out(machine._node.order)
         machine._prepend(Mutation(MutationType.ADD, candidates, NO_ARGS, is_auto=True))
 
     # Calling, and what can go wrong (spec machine 5.3, 5.5, 5.6).
@@ -303,10 +309,8 @@ class RunningTransition(Transition):
         """Call one function; `FAILED` when it raised or took too long."""
         machine = self.machine
         watched = machine._watched
-        if watched:
-            if machine._log is not None:
-                machine._log.write(LogLevel.OPS, f"[handler:{call.number}] {name}")
-            tell(machine._tracers, "handler_start", self, call.binding, name)
+        if watched and not self._announce_call(call, name):
+            return None
         started = perf_counter()
         try:
             answer: object = call.function(event)
@@ -315,6 +319,9 @@ class RunningTransition(Transition):
                 self._timed_out(call, name, elapsed, state, final)
                 return FAILED
             return answer
+        except Overdue as overdue:
+            self._overdue(overdue.job, call, name, state, final)
+            return FAILED
         except Exception as error:
             if not machine.panic_to_exception:
                 raise
@@ -322,7 +329,45 @@ class RunningTransition(Transition):
             return FAILED
         finally:
             if watched:
-                tell(machine._tracers, "handler_end", self, call.binding, name)
+                self._call_ended(call, name)
+
+    def _start_task(self, call: Call, event: Event, state: int | None) -> None:
+        """Start an async handler; that is what the log and the tracers hear of."""
+        watched = self.machine._watched
+        if watched:
+            self._announce_call(call, event.name)
+        self.machine._start_task(call, event, state)
+        if watched:
+            self._call_ended(call, event.name)
+
+    def _announce_call(self, call: Call, name: str) -> bool:
+        """Tell those who watch of a call; False if nothing is to be called."""
+        machine = self.machine
+        log = machine._log
+        if log is not None:
+            log.write(LogLevel.EVERYTHING, f"[handle:{call.binding}] {name}")
+        if call.function is unhandled:
+            return False
+        if log is not None:
+            log.write(LogLevel.OPS, f"[handler:{call.number}] {name}")
+        if (steps := self._seen.steps) is not None:
+            step = handler_step(machine._compiled, name)
+            if steps[-1:] != [step]:
+                steps.append(step)
+        tell(machine._tracers, "handler_start", self, call.binding, name)
+        return True
+
+    def _call_ended(self, call: Call, name: str) -> None:
+        machine = self.machine
+        if machine._log is not None:
+            machine._log.write(LogLevel.EVERYTHING, f"[handler:end] {name}")
+        tell(machine._tracers, "handler_end", self, call.binding, name)
+
+    def _note_cancel(self, name: str) -> None:
+        """Record the step that canceled, if steps are recorded."""
+        if self._seen_by is not None and self._seen_by.steps is not None:
+            step = handler_step(self.machine._compiled, name)
+            self._seen_by.steps.append(cancel_step(step))
 
     def _raised(self, error: Exception, name: str, state: int | None, final: bool) -> None:
         """A handler raised: cancel, take back what is not finished, add Exception."""
@@ -331,6 +376,7 @@ class RunningTransition(Transition):
         if machine._log is not None:
             machine._log.write(LogLevel.OPS, "[recover] handling panic...")
             machine._log.canceled(self, "recover")
+        self._note_cancel(name)
         if final:
             self._recover(name, state, times=1 if nested or state is None else 2)
         self.is_accepted = False
@@ -342,15 +388,40 @@ class RunningTransition(Transition):
         if machine.log_stack_trace:
             trace = "".join(traceback.format_exception(error))
         details = ExceptionArgs(error, trace, tuple(self.called), tuple(self.states_before))
+        if machine._log is not None:
+            machine._log.failed(self, error, trace)
         machine._prepend_exception(details, Event(name, {}, machine, self).source())
 
     def _timed_out(
         self, call: Call, name: str, elapsed: float, state: int | None, final: bool
     ) -> None:
-        """A handler took too long; Python cannot interrupt it, so it is judged afterwards."""
+        """A handler took too long; on this thread it cannot be interrupted, only judged."""
+        error = self._report_timeout(call, name, f"took {elapsed:.3f} s")
+        self._cancel_late(name, state, final)
+        if elapsed > self.machine.handler_deadline:
+            self.machine._deadline_passed(error, self, name)
+
+    def _overdue(self, job: Job, call: Call, name: str, state: int | None, final: bool) -> None:
+        """A handler on a thread of its own is waited for until the deadline (spec 5.5)."""
+        machine = self.machine
+        error = self._report_timeout(call, name, "still runs")
+        grace = max(0.0, machine.handler_deadline - machine.handler_timeout)
+        threads = machine._threads
+        assert threads is not None
+        has_returned = threads.wait(job, grace) or not threads.leave(job)
+        self._cancel_late(name, state, final)
+        if has_returned:
+            job.report()
+        else:
+            if machine._log is not None:
+                text = f"[handler:deadline] {name} from {call.binding}"
+                machine._log.write(LogLevel.EVERYTHING, text)
+            machine._deadline_passed(error, self, name)
+
+    def _report_timeout(self, call: Call, name: str, how_long: str) -> HandlerTimeout:
         machine = self.machine
         error = HandlerTimeout(
-            f"handler timeout: {name} from {call.binding} took {elapsed:.3f} s, "
+            f"handler timeout: {name} from {call.binding} {how_long}, "
             f"{machine.handler_timeout:.3f} s allowed; make it async or fork the work"
         )
         if machine._log is not None:
@@ -358,11 +429,14 @@ class RunningTransition(Transition):
             text = f"[handler:timeout]: {name} from {call.binding}"
             machine._log.write(LogLevel.DECISIONS, text)
         machine._report_internal(error)
+        return error
+
+    def _cancel_late(self, name: str, state: int | None, final: bool) -> None:
+        """Cancel the transition after a timeout, and take back what is not finished."""
+        self._note_cancel(name)
         if final and state is not None:
             self._recover(name, state, times=1)
         self.is_accepted = False
-        if elapsed > machine.handler_deadline:
-            machine._deadline_passed(error)
 
     def _recover(self, name: str, state: int | None, times: int) -> None:
         """Take the state whose final handler failed, and all after it, out again.

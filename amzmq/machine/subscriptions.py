@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from amzmq.machine.conditions import (
     ArgsWait,
@@ -20,6 +21,9 @@ from amzmq.machine.conditions import (
     TimeWait,
 )
 from amzmq.machine.wait import StateCtx, Wait
+
+if TYPE_CHECKING:
+    from amzmq.machine.logs import MachineLog
 
 _log = logging.getLogger("amzmq.machine")
 
@@ -35,6 +39,7 @@ class Subscriptions:
         watched: Bit mask of the states whose ticks some wait or context depends on.
         always: How many waits want a look after every accepted transition: those for the
             queue, for queries, and those with a token.
+        log: Is told of new and of released waits, if anybody logs. Never with the lock held.
     """
 
     __slots__ = (
@@ -46,6 +51,7 @@ class Subscriptions:
         "_waits",
         "always",
         "args_waits",
+        "log",
         "pending",
         "queries",
         "queue_ends",
@@ -68,6 +74,7 @@ class Subscriptions:
         self.queries: list[QueryWait] = []
         self._tokened: list[Condition] = []
         self.queue_ends: list[Wait] = []
+        self.log: MachineLog | None = None
 
     # Registering. The caller holds the lock and has found the condition not met yet.
 
@@ -96,10 +103,18 @@ class Subscriptions:
             self.always += 1
             if isinstance(wait, QueueWait):
                 self.queue_waits.append(wait)
-            elif isinstance(wait, QueryWait):
+            else:
+                assert isinstance(wait, QueryWait)
+                wait.number = len(self.queries)
                 self.queries.append(wait)
         for state in wait.watched():
             self.watched |= 1 << state
+        return wait
+
+    def tell_new(self, wait: Condition) -> Condition:
+        """Log a wait that was registered; the caller has let go of the lock."""
+        if self.log is not None:
+            self.log.wait(wait, "new")
         return wait
 
     def wait_queue_ends(self) -> Wait:
@@ -133,6 +148,8 @@ class Subscriptions:
                     self.pending -= 1
                     self._unwatch(state)
         for context in expired:
+            if self.log is not None:
+                self.log.context(context, "match")
             context.release()
 
     def args_called(self, state: int, args: Mapping[str, object]) -> None:
@@ -146,8 +163,7 @@ class Subscriptions:
             return
         with self._lock:
             self._drop(matched)
-        for wait in matched:
-            wait.release()
+        self._release(matched)
 
     def process(
         self,
@@ -159,8 +175,6 @@ class Subscriptions:
         clock: Callable[[], Mapping[str, int]],
     ) -> None:
         """After an accepted transition: release what it fulfils, in the order of spec 6.1."""
-        if not self.pending:
-            return
         with self._lock:
             matched: list[Condition] = []
             if self._tokened:
@@ -173,8 +187,7 @@ class Subscriptions:
             matched += [wait for wait in self.queue_waits if wait.tick <= queue_tick]
             self._drop(matched)
             queries = list(self.queries)
-        for wait in matched:
-            wait.release()
+        self._release(matched)
         if queries:
             self._process_queries(queries, clock())
 
@@ -215,7 +228,12 @@ class Subscriptions:
         matched = [wait for wait in queries if _holds(wait, clock)]
         with self._lock:
             self._drop(matched)
+        self._release(matched)
+
+    def _release(self, matched: Iterable[Condition]) -> None:
         for wait in matched:
+            if self.log is not None:
+                self.log.wait(wait, "match")
             wait.release()
 
     def take_queue_ends(self) -> list[Wait]:
@@ -277,7 +295,8 @@ class Subscriptions:
             self.always -= 1
             if isinstance(wait, QueueWait):
                 self.queue_waits.remove(wait)
-            elif isinstance(wait, QueryWait):
+            else:
+                assert isinstance(wait, QueryWait)
                 self.queries.remove(wait)
         for state in wait.watched():
             self._unwatch(state)

@@ -1,17 +1,18 @@
-"""Tasks of `async def` handlers, owned by their machine (design decision 3)."""
+"""Tasks of `async def` handlers and forks, owned by their machine (design decision 3)."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from amzmq.machine.handlers import Call
-from amzmq.machine.wait import StateCtx, call_on
+from amzmq.machine.wait import Wait, call_on
 
 if TYPE_CHECKING:
-    from amzmq.machine.event import Event
+    from amzmq.machine.event import Event, HasSource
     from amzmq.machine.machine import Machine
 
 
@@ -37,19 +38,42 @@ class HandlerTasks:
         assert loop is not None
         machine = self._machine
         context = None if state is None else machine.state_ctx(machine.state_names[state])
-        call_on(loop, lambda: self._create(loop, call, event, context))
+        self.spawn(loop, partial(call.function, event), event.name, event, context)
+
+    def spawn(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        function: Callable[[], Awaitable[object]],
+        name: str,
+        event: HasSource | None,
+        context: Wait | None,
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Run a coroutine function as a task, from any thread.
+
+        Args:
+            loop: Where it runs.
+            function: What runs.
+            name: Names the task, after the id of the machine.
+            event: The source of the error, should it raise.
+            context: Cancels the task once it is done.
+            ended: Called when the task has ended, or was not started.
+        """
+        call_on(loop, lambda: self._create(loop, function, name, event, context, ended))
 
     def _create(
         self,
         loop: asyncio.AbstractEventLoop,
-        call: Call,
-        event: Event,
-        context: StateCtx | None,
+        function: Callable[[], Awaitable[object]],
+        name: str,
+        event: HasSource | None,
+        context: Wait | None,
+        ended: Callable[[], None],
     ) -> None:
-        if self._machine.is_disposing or (context is not None and context.expired):
+        if self._machine.is_disposing or (context is not None and context.done()):
+            ended()
             return
-        name = f"{self._machine.id}.{event.name}"
-        task = loop.create_task(self._run(call, event), name=name)
+        task = loop.create_task(self._run(function, event), name=f"{self._machine.id}.{name}")
         with self._guard:
             self._running.add(task)
 
@@ -59,15 +83,18 @@ class HandlerTasks:
         def finished(_: asyncio.Task[None]) -> None:
             if context is not None:
                 context.remove_done_callback(cancel)
+            ended()
             self._finished(task)
 
         task.add_done_callback(finished)
         if context is not None:
             context.add_done_callback(cancel)
 
-    async def _run(self, call: Call, event: Event) -> None:
+    async def _run(
+        self, function: Callable[[], Awaitable[object]], event: HasSource | None
+    ) -> None:
         try:
-            await call.function(event)
+            await function()
         except Exception as error:
             self._machine.add_err(error, event=event)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from amzmq.machine.clock import Time, TimeIndex
 from amzmq.machine.mutation import Mutation, Source
 from amzmq.machine.plans import Deltas, Node, Outcome, Plan
+from amzmq.machine.steps import Step
 
 if TYPE_CHECKING:
     from amzmq.machine.machine import Machine
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 class _Seen:
     """What is kept of a transition only because somebody looks at it."""
 
-    __slots__ = ("after", "before", "id", "log_entries", "pre_log_entries", "queue_len")
+    __slots__ = ("after", "before", "id", "log_entries", "pre_log_entries", "queue_len", "steps")
 
     def __init__(self) -> None:
         self.id = ""
@@ -25,6 +26,7 @@ class _Seen:
         self.log_entries: list[str] = []
         self.pre_log_entries: list[str] = []
         self.queue_len = 0
+        self.steps: list[Step] | None = None
 
 
 class Transition:
@@ -189,6 +191,19 @@ class Transition:
         pairs = zip(self.machine.state_names, self.time_before, self.time_after, strict=True)
         return [name for name, before, after in pairs if before != after]
 
+    # Steps.
+
+    @property
+    def steps(self) -> list[Step]:
+        """What happened, one by one; recorded only while `Machine.log_steps` is on."""
+        return self._seen.steps or []
+
+    @property
+    def time_index_touched(self) -> list[str]:
+        """The states that the steps are about, in index order."""
+        touched = {name for step in self.steps for name in (step.state, step.other)}
+        return [name for name in self.machine.state_names if name in touched]
+
     # Text.
 
     @property
@@ -213,7 +228,9 @@ class Transition:
     def __str__(self) -> str:
         lines = [f"tx#{self.id}", self.mutation_str()]
         if (source := self.mutation.source) is not None:
-            lines.append(f"source: [{source.tx_id}]({source.machine_id}/t{source.time})")
+            where = f"{source.machine_id}/{source.tx_id}/t{source.time}"
+            lines.append(f"source: [{source.tx_id}]({where})")
+        lines += [f"- {step}" for step in self.steps]
         return "\n".join(lines)
 
     def pin(self) -> Time:

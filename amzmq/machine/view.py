@@ -7,6 +7,7 @@ the names, the ticks and the set of active names; how these change is the subcla
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,12 +15,13 @@ from amzmq.errors import InvalidArgs, StateUnknown
 from amzmq.machine.clock import Time, next_active_in
 from amzmq.machine.compiled import CompiledSchema
 from amzmq.machine.conditions import Condition, QueryWait, QueueWait, StatesWait, TimeWait
+from amzmq.machine.logs import LogLevel
 from amzmq.machine.schema import EXCEPTION, State
 from amzmq.machine.subscriptions import Subscriptions, states_key
 from amzmq.machine.wait import StateCtx, Wait
 
 
-class MachineView:
+class MachineView(ABC):
     """Reads and waits of a state machine (spec machine 6 and 9.2).
 
     The lock is held to commit and to register waits, never while user code runs.
@@ -55,13 +57,13 @@ class MachineView:
 
     # What the subclass provides.
 
+    @abstractmethod
     def _active_names(self) -> frozenset[str]:
         """The names of the active states: one immutable object a commit, replaced by it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _active_order(self) -> Sequence[str]:
         """The names of the active states in the order of their activation."""
-        raise NotImplementedError
 
     # Identity and schema.
 
@@ -149,7 +151,13 @@ class MachineView:
 
     def is_(self, *states: str) -> bool:
         """Whether all of `states` are active; an unknown name never is."""
-        return self._active_names().issuperset(states)
+        if self._active_names().issuperset(states):
+            return True
+        if self._subs.log is not None:
+            for state in states:
+                if state not in self._index:
+                    self._subs.log.write(LogLevel.DECISIONS, f"[is] state {state} not found")
+        return False
 
     def not_(self, *states: str) -> bool:
         """Whether none of `states` is active.
@@ -314,9 +322,10 @@ class MachineView:
             if (found := self._subs.shared(key)) is not None:
                 return found
             missing = {at: tick for at, tick in wanted.items() if self._ticks[at] < tick}
-            if missing:
-                return self._subs.enlist(TimeWait(self, ctx, key, missing))
-        return _released()
+            if not missing:
+                return _released()
+            made = self._subs.enlist(TimeWait(self, ctx, key, missing, dict(times)))
+        return self._subs.tell_new(made)
 
     def when_ticks(self, state: str, ticks: int, *, ctx: Wait | None = None) -> Wait:
         """Wait until `state` has ticked `ticks` times from now; `ctx` as for `when`."""
@@ -333,16 +342,18 @@ class MachineView:
         if not callable(query):
             raise InvalidArgs(f"when_query({query!r}): give a function of the clock")
         with self._lock:
-            if not self._is_moot(ctx):
-                return self._subs.enlist(QueryWait(self, ctx, query))
-        return _released()
+            if self._is_moot(ctx):
+                return _released()
+            made = self._subs.enlist(QueryWait(self, ctx, query))
+        return self._subs.tell_new(made)
 
     def when_queue(self, tick: int, *, ctx: Wait | None = None) -> Wait:
         """Wait until the queue has reached `tick`; any Result of a mutation may be passed."""
         with self._lock:
-            if self._queue_tick < tick and not self._is_moot(ctx):
-                return self._subs.enlist(QueueWait(self, ctx, tick))
-        return _released()
+            if self._queue_tick >= tick or self._is_moot(ctx):
+                return _released()
+            made = self._subs.enlist(QueueWait(self, ctx, tick))
+        return self._subs.tell_new(made)
 
     def when_disposed(self) -> Wait:
         """Wait until the machine is disposed."""
@@ -364,7 +375,12 @@ class MachineView:
             if self.is_disposed:
                 return StateCtx(self._id, state, 0)
             at = indexes[0]
-            return self._subs.context(self._id, state, at, self._ticks[at])
+            count = self._subs.pending
+            context = self._subs.context(self._id, state, at, self._ticks[at])
+            is_new = self._subs.pending > count
+        if is_new and self._subs.log is not None:
+            self._subs.log.context(context, "new")
+        return context
 
     def _when_states(self, states: tuple[str, ...], wanted: bool, ctx: Wait | None) -> Wait:
         with self._lock:
@@ -375,9 +391,10 @@ class MachineView:
             if (found := self._subs.shared(key)) is not None:
                 return found
             wait = StatesWait(self, ctx, key, indexes, wanted)
-            if not wait.met(self._ticks, self._queue_tick):
-                return self._subs.enlist(wait)
-        return _released()
+            if wait.met(self._ticks, self._queue_tick):
+                return _released()
+            self._subs.enlist(wait)
+        return self._subs.tell_new(wait)
 
     def _is_moot(self, ctx: Wait | None) -> bool:
         """Whether waiting makes no sense: disposed, or the token is done already."""

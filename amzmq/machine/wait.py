@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Generator
@@ -227,11 +228,8 @@ def call_on(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> 
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
-    try:
+    with contextlib.suppress(RuntimeError):  # which says that the loop is closed
         loop.call_soon_threadsafe(callback)
-    except RuntimeError:
-        if not loop.is_closed():
-            raise
 
 
 def runs_here(loop: asyncio.AbstractEventLoop) -> bool:

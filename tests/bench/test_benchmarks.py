@@ -81,8 +81,9 @@ def test_failed_run_is_no_figure(
 
 
 @pytest.mark.parametrize("system", [rtt.ours, rtt.raw, rtt.raw_asyncio])
-def test_call_is_measured(system: Callable[[rtt.Scale], Mapping[Figure, float]]) -> None:
-    figures = system(rtt.QUICK)
+def test_call_is_measured(system: Callable[[rtt.Scale, rtt.Pair], Mapping[Figure, float]]) -> None:
+    with rtt.pair() as two:
+        figures = system(rtt.QUICK, two)
     assert {figure.metric for figure in figures} == {"p50", "p99", "calls"}
     assert all(value > 0 for value in figures.values())
 

@@ -346,7 +346,7 @@ def test_source_is_part_of_a_transitions_text() -> None:
     machine.bind_tracer(last)
     machine.add("A", event=Source("other", "tx1", 7))
     assert last.last is not None
-    assert str(last.last).endswith("source: [tx1](other/t7)")
+    assert str(last.last).endswith("source: [tx1](other/tx1/t7)")
 
 
 # The log (9.8).

@@ -99,6 +99,7 @@ async def test_a_restarted_source_begins_a_new_epoch(world: World) -> None:
     fresh.add("B")
     await world.serve(fresh)
     await level(fresh, client)
+    await soon(client.mach.when("Ready"))
     assert client.net_mach is net
     assert client.epoch != epoch
     assert net.tick("A") == 0 < ticks_before
