@@ -13,6 +13,7 @@ from amzmq.net.log import callback_failed
 from amzmq.net.options import SocketOptions
 from amzmq.net.transport import ConnectedFn, Delivery, DrainedFn, MessageFn, PeerMessageFn
 from amzmq.net.zmq_socket import (
+    EVENTS,
     NOBLOCK,
     NOBLOCK_MORE,
     POLLIN,
@@ -143,8 +144,10 @@ class ZmqDealer(ZmqSocket):
             _send_parts(self._send, frame, blobs)
         except zmq.Again:
             # Also when the connection ends between two parts: the earlier ones are undone.
+            self._drain_soon()
             return False
-        finally:
+        # Sending may have swallowed news. To look right now costs less than a loop turn.
+        if int(self._sock.getsockopt(EVENTS)) & (POLLIN | POLLOUT) != POLLOUT:
             self._drain_soon()
         self._sent_since_connected += 1
         self._sent_since_writable += 1

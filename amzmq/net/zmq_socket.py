@@ -52,6 +52,7 @@ class ZmqSocket:
         "_loop",
         "_max_frame_bytes",
         "_on_closed",
+        "_reading",
         "_recv",
         "_send",
         "_sock",
@@ -71,11 +72,12 @@ class ZmqSocket:
         self._loop = asyncio.get_running_loop()
         self._closed = False
         self._drain_due = False
+        self._reading = False
         self._recv = sock.recv
         # The plain send under the one that looks for draft options first, at half the cost.
         self._send = super(zmq.Socket, sock).send
         self._fd = int(sock.getsockopt(zmq.FD))
-        self._loop.add_reader(self._fd, self._drain)
+        self._loop.add_reader(self._fd, self._woken)
         # Its first edge may be over already. Not now: our maker does not hold us yet.
         self._drain_soon()
 
@@ -121,8 +123,11 @@ class ZmqSocket:
                 )
 
     def _drain_soon(self) -> None:
-        """Looks at EVENTS again in the next turn, once, however often the socket was used."""
-        if not self._drain_due:
+        """Looks at EVENTS again in the next turn, once, however often the socket was used.
+
+        While reading that is not needed: reading ends with a look.
+        """
+        if not self._drain_due and not self._reading:
             self._drain_due = True
             self._loop.call_soon(self._drain_now)
 
@@ -132,29 +137,47 @@ class ZmqSocket:
             self._drain_due = True
             self._loop.call_later(seconds, self._drain_now)
 
+    def _woken(self) -> None:
+        """The descriptor has news: nearly always a message, so reading comes before looking."""
+        self._drain(eager=True)
+
     def _drain_now(self) -> None:
         self._drain_due = False
-        self._drain()
+        self._drain(eager=False)
 
-    def _drain(self) -> None:
+    def _drain(self, eager: bool) -> None:
         if self._closed or self._lease.forked:
             return
+        self._reading = True
+        again = True  # if a callback ends the program, whoever survives that still reads
         try:
-            self._read_all()
+            if eager:
+                self._read_first()
+            again = self._read_all()
+            self._reading = False  # what is sent from here on is behind the last look
             self._turn_over()
         except zmq.ZMQError as err:
+            again = False
             # A callback that closed us ends the reading here: the next call on the socket
             # fails. That spares a look at `_closed` after every message.
             if not self._is_closed():
                 log.error("%s: closed, its socket failed: %s", self.kind, err)
                 self.close()
-        except BaseException:
-            # A callback ended the program, or means to. Whoever survives that still reads.
-            self._drain_soon()
-            raise
+        finally:
+            self._reading = False
+            if again:
+                self._drain_soon()
 
-    def _read_all(self) -> None:
-        """Reads until there is nothing or the turn is over."""
+    def _read_first(self) -> None:
+        """Reads one message and lets it be answered, before anything else is asked."""
+        try:
+            self._take_one()
+        except zmq.Again:
+            return  # news of another kind; the look that follows sees them
+        self._turn_over()
+
+    def _read_all(self) -> bool:
+        """Reads until there is nothing or the turn is over; whether there may be more."""
         events_of = self._sock.getsockopt
         left = BUDGET_MESSAGES
         until = 0.0
@@ -164,12 +187,11 @@ class ZmqSocket:
             self._see(events)
             if not events & POLLIN:
                 self._is_empty()
-                return
+                return False
             if until == 0.0:
                 until = self._loop.time() + BUDGET_SECONDS
             elif left <= 0 or self._loop.time() >= until:
-                self._drain_soon()
-                return
+                return True
             try:
                 for _ in range(burst):
                     self._take_one()

@@ -27,9 +27,11 @@ class _Call:
     args: dict[str, object] | None
     source: list[object] | None
     epoch: bytes
-    delays: Iterator[float]
     started: float
-    timer: asyncio.TimerHandle | None = None
+    due: float
+    """When to look at it again: the reply is overdue then, or the wait before a retry over."""
+    delays: Iterator[float] | None = None
+    retrying: bool = False
     tries: int = 1
 
 
@@ -73,6 +75,7 @@ class Calls:
         self._last = 0
         self._calls: dict[int, _Call] = {}
         self._held: list[_Held] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._calls) + len(self._held)
@@ -95,17 +98,18 @@ class Calls:
             dict(args) if args else None,
             None if event is None else list(event.source()),
             epoch,
-            self._policy.delays(self._rng),
-            self._loop.time(),
+            now := self._loop.time(),
+            now + self._timeout,
         )
         self._transmit(request, call)  # what cannot travel raises here, and leaves nothing behind
         self._calls[request] = call
-        call.timer = self._loop.call_later(self._timeout, self._overdue, request)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._timeout, self._look)
         return call.future
 
     def replied(self, request: int, result: int, head: int) -> bool:
         """A reply came; whether it has to wait until the replica has applied `head`."""
-        call = self._forget(request)
+        call = self._calls.pop(request, None)
         if call is None or call.future.done():
             return False
         if head <= self._number():
@@ -124,7 +128,7 @@ class Calls:
 
     def refused(self, request: int, reason: str) -> None:
         """The source refuses a request for good."""
-        call = self._forget(request)
+        call = self._calls.pop(request, None)
         if call is not None and not call.future.done():
             call.future.set_exception(Refused(reason))
 
@@ -140,7 +144,7 @@ class Calls:
                 self._transmit(request, call)
                 self.retried += 1
             else:
-                self._forget(request)
+                del self._calls[request]
                 if not call.future.done():
                     call.future.set_exception(
                         OutcomeUnknown(
@@ -159,9 +163,9 @@ class Calls:
         calls, self._calls = self._calls, {}
         futures = [call.future for call in calls.values()] + [held.future for held in self._held]
         self._held = []
-        for call in calls.values():
-            if call.timer is not None:
-                call.timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         for future in futures:
             if not future.done():
                 future.set_exception(error)
@@ -172,39 +176,42 @@ class Calls:
         message = Mutate(request, call.kind, call.called, call.args, number, call.source)
         return self._send(message)
 
-    def _overdue(self, request: int) -> None:
-        """No reply yet: wait for the policy's delay and send it again, or give up."""
-        call = self._calls.get(request)
-        if call is None:
-            return
-        if call.future.done():  # whoever waited gave up; the mutation may have run
-            self._forget(request)
-            return
-        delay = next(call.delays, None)
-        elapsed = self._loop.time() - call.started
-        if delay is None or (self._policy.timeout and elapsed > self._policy.timeout):
-            self._forget(request)
-            if not call.future.done():
-                call.future.set_exception(
-                    CallTimeout(
-                        f"{call.kind} of states {call.called}: no reply after {call.tries} tries "
-                        f"in {elapsed:.1f} s; it may have run"
-                    )
-                )
-            return
-        call.timer = self._loop.call_later(delay, self._again, request)
+    def _look(self) -> None:
+        """Look after the calls that are due; one timer serves them all."""
+        now = self._loop.time()
+        for request, call in [item for item in self._calls.items() if item[1].due <= now]:
+            if call.future.done():  # whoever waited gave up; the mutation may have run
+                del self._calls[request]
+            elif call.retrying:
+                self._again(request, call, now)
+            else:
+                self._overdue(request, call, now)
+        self._timer = None
+        if self._calls:
+            due = min(call.due for call in self._calls.values())
+            self._timer = self._loop.call_at(due, self._look)
 
-    def _again(self, request: int) -> None:
-        call = self._calls.get(request)
-        if call is None:
+    def _overdue(self, request: int, call: _Call, now: float) -> None:
+        """No reply yet: wait for the policy's delay and send it again, or give up."""
+        if call.delays is None:
+            call.delays = self._policy.delays(self._rng)
+        delay = next(call.delays, None)
+        elapsed = now - call.started
+        if delay is None or (self._policy.timeout and elapsed > self._policy.timeout):
+            del self._calls[request]
+            call.future.set_exception(
+                CallTimeout(
+                    f"{call.kind} of states {call.called}: no reply after {call.tries} tries "
+                    f"in {elapsed:.1f} s; it may have run"
+                )
+            )
             return
+        call.retrying = True
+        call.due = now + delay
+
+    def _again(self, request: int, call: _Call, now: float) -> None:
         call.tries += 1
         self.retried += 1
+        call.retrying = False
+        call.due = now + self._timeout
         self._transmit(request, call)
-        call.timer = self._loop.call_later(self._timeout, self._overdue, request)
-
-    def _forget(self, request: int) -> _Call | None:
-        call = self._calls.pop(request, None)
-        if call is not None and call.timer is not None:
-            call.timer.cancel()
-        return call

@@ -383,17 +383,17 @@ class Client:
         event: HasSource | None,
     ) -> asyncio.Future[Result]:
         """Send a mutation; used by the replica."""
+        if threading.get_ident() != self._thread:
+            raise RpcError(
+                f"{self.mach.id}: replicas are mutated on the thread of their event loop; use "
+                "asyncio.run_coroutine_threadsafe from others"
+            )
         if not self.mach.is_("Ready"):
             future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
             future.set_exception(
                 NotConnected(f"{self.addr} is not connected: nothing was sent; wait for Ready")
             )
             return future
-        if threading.get_ident() != self._thread:
-            raise RpcError(
-                f"{self.mach.id}: replicas are mutated on the thread of their event loop; use "
-                "asyncio.run_coroutine_threadsafe from others"
-            )
         return self.calls.begin(kind, called, args, event, self.epoch)
 
     def notify(

@@ -46,6 +46,7 @@ class Feed:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._held = False
+        self._due = False  # whether a flush is scheduled: one a turn is enough
         self._observer = ClockObserver(self._wake)
         start = source.observe_clock(self._observer)
         self.stream.begin(start.ticks, start.queue_tick, start.machine_tick)
@@ -62,10 +63,15 @@ class Feed:
     def _wake(self) -> None:
         """Something changed, for the first time since the last flush; on any thread."""
         if threading.get_ident() == self._thread:
-            if not self._held:
-                self._loop.call_soon(self.flush)
+            if not (self._held or self._due):
+                self._due = True
+                self._loop.call_soon(self._flush_due)
         elif not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.flush)
+
+    def _flush_due(self) -> None:
+        self._due = False
+        self.flush()
 
     def flush(self) -> None:
         """Publish what changed since the last flush, as one update."""

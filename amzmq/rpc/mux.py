@@ -252,6 +252,14 @@ class Mux:
             raise NotConnected(f"{self.mach.id} does not serve; start() it first")
         return part
 
+    def flush(self) -> None:
+        """Publish now what changed since the last flush, instead of at the loop's next turn.
+
+        For a source that changes its machine many times in one turn and wants each change, or
+        each batch of them, to be an update of its own. On the event loop's thread only.
+        """
+        self._serving(self._feed).flush()
+
     # Payloads.
 
     def send_payload(

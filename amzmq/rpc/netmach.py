@@ -400,7 +400,10 @@ class NetworkMachine(MachineView):
         self._subs.release_all()
         callbacks, self._dispose_callbacks = self._dispose_callbacks, []
         for callback in callbacks:
-            callback()
+            try:
+                callback()
+            except Exception:
+                _log.exception("[%s] a dispose callback failed", self._id)
 
     # Applying. Only the follower of the stream calls these, on its event loop.
 

@@ -67,6 +67,11 @@ class ClockSum:
             total += keys[index] * changes[at + 1]
         return total % _PRIME
 
+    def advance(self, changes: Sequence[int], queue_ticks: int, machine_ticks: int) -> int:
+        """Take over changes at once; returns the value."""
+        self._total = total = self.after(changes, queue_ticks, machine_ticks)
+        return total & _MASK
+
     def accept(self, total: int) -> int:
         """Take over a total that `after` gave; returns the value."""
         self._total = total

@@ -21,6 +21,7 @@ versions have defaults.
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from amzmq.errors import FrameInvalid, InvalidArgs
@@ -243,28 +244,48 @@ class _Form(NamedTuple):
     """How to check one kind: a test for each field, and how many are needed."""
 
     cls: type[Message]
-    tests: tuple[str, ...]
+    tests: tuple[Callable[[Value], bool], ...]
     needed: int
 
 
-# i: integer  n: natural number  t: truth value  s: text  b: bytes  *: anything
-# I: list of integers  B: list of bytes  D: dict or None  L: list or None
-_FORM_LIST = (
-    _Form(Hello, tuple("nsbbs"), 4),
-    _Form(Welcome, tuple("nbbssn*tn"), 6),
-    _Form(Sync, tuple("nbi"), 3),
-    _Form(SnapshotReply, tuple("nnInnnn"), 7),
-    _Form(CatchUp, tuple("nBn"), 2),
-    _Form(Mutate, tuple("nnIDiL"), 5),
-    _Form(Reply, tuple("nnBn"), 3),
-    _Form(Ping, ("i",), 1),
-    _Form(Pong, ("n",), 1),
-    _Form(Directed, tuple("nns*bs"), 5),
-    _Form(Ack, ("n",), 1),
-    _Form(Bye, ("s",), 1),
-    _Form(Refusal, tuple("nns"), 3),
-)
-_FORMS = {_KIND_OF[form.cls]: form for form in _FORM_LIST}
+_TESTS: dict[str, Callable[[Value], bool]] = {
+    "i": lambda value: type(value) is int,  # not a bool
+    "n": lambda value: type(value) is int and value >= 0,  # a natural number
+    "t": lambda value: type(value) is bool,
+    "s": lambda value: type(value) is str,
+    "b": lambda value: type(value) is bytes,
+    "I": lambda value: type(value) is list and all(type(item) is int for item in value),
+    "B": lambda value: type(value) is list and all(type(item) is bytes for item in value),
+    "D": lambda value: (
+        value is None or (type(value) is dict and all(type(key) is str for key in value))
+    ),
+    "L": lambda value: value is None or type(value) is list,
+    "*": lambda value: True,
+}
+
+
+def _form(cls: type[Message], tests: str, needed: int) -> _Form:
+    return _Form(cls, tuple(_TESTS[test] for test in tests), needed)
+
+
+_FORMS = {
+    _KIND_OF[form.cls]: form
+    for form in (
+        _form(Hello, "nsbbs", 4),
+        _form(Welcome, "nbbssn*tn", 6),
+        _form(Sync, "nbi", 3),
+        _form(SnapshotReply, "nnInnnn", 7),
+        _form(CatchUp, "nBn", 2),
+        _form(Mutate, "nnIDiL", 5),
+        _form(Reply, "nnBn", 3),
+        _form(Ping, "i", 1),
+        _form(Pong, "n", 1),
+        _form(Directed, "nns*bs", 5),
+        _form(Ack, "n", 1),
+        _form(Bye, "s", 1),
+        _form(Refusal, "nns", 3),
+    )
+}
 
 
 def to_frame(message: Message) -> bytes:
@@ -305,29 +326,8 @@ def from_frame(frame: bytes) -> Message:
     values = fields[1 : len(tests) + 1]
     if len(values) < needed:
         raise FrameInvalid(f"{cls.__name__}: {len(values)} fields, at least {needed} needed")
-    for at, value in enumerate(values):
-        if not _fits(tests[at], value):
+    for test, value in zip(tests, values, strict=False):
+        if not test(value):
+            at = next(i for i, (t, v) in enumerate(zip(tests, values, strict=False)) if not t(v))
             raise FrameInvalid(f"{cls.__name__}: field {at} is {type(value).__name__}")
     return cls(*values)  # type: ignore[arg-type]
-
-
-def _fits(test: str, value: Value) -> bool:
-    if test == "n":
-        return type(value) is int and value >= 0
-    if test == "i":
-        return type(value) is int
-    if test == "s":
-        return type(value) is str
-    if test == "b":
-        return type(value) is bytes
-    if test == "I":
-        return isinstance(value, list) and all(type(item) is int for item in value)
-    if test == "L":
-        return value is None or isinstance(value, list)
-    if test == "t":
-        return type(value) is bool
-    if test == "B":
-        return isinstance(value, list) and all(type(item) is bytes for item in value)
-    if test == "D":
-        return value is None or (isinstance(value, dict) and all(type(k) is str for k in value))
-    return True

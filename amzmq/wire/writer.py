@@ -121,10 +121,9 @@ class StreamWriter:
             return None
         self._queue_tick = queue_tick
         self._machine_tick = machine_tick
-        checksum = self._sum.accept(self._sum.after(changes, queue_ticks, machine_ticks))
-        number = self._journal.head + 1
+        checksum = self._sum.advance(changes, queue_ticks, machine_ticks)
         self.updates += 1
-        fields = (number, queue_ticks, changes, checksum)
+        fields = (self._journal.head + 1, queue_ticks, changes, checksum)
         if machine_ticks:
             fields = (*fields, machine_ticks)  # type: ignore[assignment]
         return self._say(UPDATE_BYTE + self._pack(fields))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from amzmq.errors import AddressInUse, NotConnected, RpcError
@@ -47,6 +49,22 @@ async def test_a_source_that_stops_is_seen_by_its_clients(world: World) -> None:
         with pytest.raises(NotConnected):
             await client.net_mach.add("A")
         assert client.mach.is_("Start")
+
+
+async def test_a_client_that_meets_a_stopping_source_comes_to_the_next(world: World) -> None:
+    mux = await world.serve()
+    deaf = await world.follow("deaf")
+    assert deaf._connection is not None
+    deaf._connection.send = lambda message: True  # type: ignore[method-assign]
+    stopping = asyncio.create_task(mux.stop())
+    await turns()
+    late = world.client("late")
+    late.start()
+    await until(lambda: late.mach.is_("RetryingConn"))
+    await soon(stopping)
+    again = await world.serve()
+    await soon(late.ready())
+    assert "rc-late" in again.clients
 
 
 async def test_a_silent_client_is_given_up_and_others_are_not(world: World) -> None:
