@@ -112,7 +112,10 @@ class Holdings:
         deadline = time.monotonic() + GRACE
         leaked = []
         for thread in frozenset(threading.enumerate()) - self.threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+            while thread.ident is None and time.monotonic() < deadline:
+                time.sleep(0.001)  # listed, but only just about to run: it cannot be joined yet
+            if thread.ident is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 leaked.append(f"thread {thread.name!r}{' (daemon)' if thread.daemon else ''}")
         return leaked
