@@ -1,4 +1,4 @@
-"""What a child process runs: `python -m bench.child MODULE:FUNCTION PARAMS CORE`."""
+"""What a child process runs: `python -m bench.child MODULE:FUNCTION PARAMS`."""
 
 from __future__ import annotations
 
@@ -16,17 +16,6 @@ from typing import Any
 from bench.channel import Channel
 
 
-def keep_to_core(at: int) -> None:
-    """Run on one core, so that no run is quicker or slower for where its threads landed.
-
-    A process has two busy threads, its own and libzmq's, and on two cores the same program has
-    two speeds otherwise. Without a second core nothing is pinned.
-    """
-    cores = sorted(os.sched_getaffinity(0))
-    if at >= 0 and len(cores) > 1:
-        os.sched_setaffinity(0, {cores[at % len(cores)]})
-
-
 def play_role(role: str, channel: Channel, params: Mapping[str, Any]) -> None:
     """Call `module:name` with the channel; on an event loop if it is `async def`."""
     module, _, name = role.partition(":")
@@ -41,8 +30,7 @@ def main() -> int:
     channel = Channel(os.dup(0), os.dup(1))
     # What somebody prints must not get between the lines of the channel.
     os.dup2(2, 1)
-    role, params, core = sys.argv[1:]
-    keep_to_core(int(core))
+    role, params = sys.argv[1:]
     try:
         play_role(role, channel, json.loads(params))
     except Exception:

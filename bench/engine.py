@@ -16,7 +16,7 @@ from bench.report import BenchError, Contestant, Figure, Ratio, Report, in_turn,
 from bench.scenario import SCHEMA, large_machine, small_machine
 
 NAME = "engine"
-RUNS = 5
+RUNS = 9
 OURS, TRANSITIONS, STATEMACHINE = "amzmq", "transitions", "python-statemachine"
 PLAIN, HANDLERS = "no handlers", "two handlers"
 RATE = ("state changes", "1/s")

@@ -122,11 +122,10 @@ def one_round(
     try:
         with (
             Worker(
-                roles[0], core=0, pass_fds=(reader,), fd=reader, updates=updates, **source_params
+                roles[0], pass_fds=(reader,), fd=reader, updates=updates, **source_params
             ) as source,
             Worker(
                 roles[1],
-                core=1,
                 pass_fds=(writer,),
                 fd=writer,
                 followers=followers,

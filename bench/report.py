@@ -103,7 +103,11 @@ def in_turn(contestants: Iterable[Contestant], runs: int) -> dict[Figure, list[f
 def summarize(
     name: str, samples: Mapping[Figure, Sequence[float]], ratios: Iterable[Ratio] = ()
 ) -> Report:
-    """Reduce samples to medians, and divide the medians."""
+    """Reduce samples to medians; a ratio is the median of the ratios of each turn.
+
+    The machine's speed drifts by half within a minute, for both sides of one turn alike: a
+    ratio of medians would compare a quick moment of one with a slow moment of the other.
+    """
     rows = {
         figure: Row(*figure, statistics.median(values), min(values), max(values), len(values))
         for figure, values in samples.items()
@@ -111,14 +115,14 @@ def summarize(
     return Report(
         name,
         tuple(rows.values()),
-        {r.name: _divided(r, rows[r.ours].median, rows[r.theirs].median) for r in ratios},
+        {r.name: _divided(r, samples[r.ours], samples[r.theirs]) for r in ratios},
     )
 
 
-def _divided(ratio: Ratio, ours: float, theirs: float) -> float:
-    if not theirs:
-        raise BenchError(f"{ratio.name}: the other side's figure is {theirs}")
-    return ours / theirs
+def _divided(ratio: Ratio, ours: Sequence[float], theirs: Sequence[float]) -> float:
+    if not all(theirs):
+        raise BenchError(f"{ratio.name}: the other side's figures are {list(theirs)}")
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
 def _short(value: float) -> str:

@@ -27,18 +27,15 @@ class Worker:
 
     Args:
         role: The function as `module:name`; `async def` is fine.
-        core: On which of the cores it runs; -1 leaves that to the system.
         pass_fds: Descriptors it inherits, under the same numbers.
         params: Its keyword arguments, plain values.
     """
 
-    def __init__(
-        self, role: str, *, core: int = -1, pass_fds: tuple[int, ...] = (), **params: Any
-    ) -> None:
+    def __init__(self, role: str, *, pass_fds: tuple[int, ...] = (), **params: Any) -> None:
         self.role = role
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.child", role, json.dumps(params), str(core)],
+            [sys.executable, "-m", "bench.child", role, json.dumps(params)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,

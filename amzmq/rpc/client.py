@@ -160,6 +160,7 @@ class Client:
     def start(self) -> Result:
         """Begin to connect; Ready in `mach` tells of the success."""
         self._thread = threading.get_ident()
+        self._loop = asyncio.get_running_loop()
         if self._connection is None:
             self._transport = self._given_transport or ZmqTransport()
             self._calls = Calls(
@@ -418,7 +419,7 @@ class Client:
 
     def on_message(self, frame: bytes, blobs: object) -> None:
         """A message of the conversation arrived."""
-        self.last_msg_at = asyncio.get_running_loop().time()
+        self.last_msg_at = self._loop.time()
         try:
             message = from_frame(frame)
         except FrameInvalid as error:
@@ -447,7 +448,7 @@ class Client:
 
     def on_frame(self, frame: bytes) -> None:
         """A frame of the feed arrived."""
-        self.last_msg_at = asyncio.get_running_loop().time()
+        self.last_msg_at = self._loop.time()
         if self._follower is not None:
             self._follower.on_frame(frame)
 

@@ -258,7 +258,10 @@ class Mux:
         For a source that changes its machine many times in one turn and wants each change, or
         each batch of them, to be an update of its own. On the event loop's thread only.
         """
-        self._serving(self._feed).flush()
+        if self._feed is None:
+            self._serving(self._feed)
+        else:
+            self._feed.flush()
 
     # Payloads.
 

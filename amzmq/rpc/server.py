@@ -170,14 +170,15 @@ class Server:
             self._waiting.append((message, known))
             return True
         names = self.feed.source.state_names
-        if not all(0 <= index < len(names) for index in message.called):
-            self._refuse(message.request, f"state indexes {message.called} of {len(names)} states")
+        called = message.called
+        if called and not 0 <= min(called) <= max(called) < len(names):
+            self._refuse(message.request, f"state indexes {called} of {len(names)} states")
             return False
-        if message.type not in (MutationType.ADD, MutationType.REMOVE, MutationType.SET):
+        if message.type > MutationType.SET:
             self._refuse(message.request, f"mutation type {message.type}")
             return False
         try:
-            result = self._run(message, tuple(names[index] for index in message.called))
+            result = self._run(message, tuple([names[index] for index in called]))
         except InvalidArgs as error:
             self._refuse(message.request, str(error))
             return False

@@ -238,6 +238,7 @@ _KINDS: tuple[type[Message], ...] = (
     Refusal,
 )  # fmt: skip
 _KIND_OF: dict[type[Message], int] = {cls: number for number, cls in enumerate(_KINDS, 1)}
+_REPLY = _KIND_OF[Reply]
 
 
 class _Form(NamedTuple):
@@ -294,6 +295,8 @@ def to_frame(message: Message) -> bytes:
     Raises:
         InvalidArgs: Its content has no form on the wire.
     """
+    if type(message) is Reply:  # by far the most frequent, and nothing of it is the user's
+        return encode((_REPLY, *message))
     content: Value = None
     if isinstance(message, Directed):
         content = message.data
@@ -319,6 +322,15 @@ def from_frame(frame: bytes) -> Message:
         FrameInvalid: The bytes are no message of this protocol.
     """
     fields = decode_array(frame)
+    if len(fields) == 5 and fields[0] == _REPLY:
+        _, request, result, bodies, head = fields
+        if (
+            type(request) is type(result) is type(head) is int
+            and min(request, result, head) >= 0
+            and type(bodies) is list
+            and all(type(body) is bytes for body in bodies)
+        ):
+            return Reply(request, result, bodies, head)
     form = _FORMS.get(fields[0]) if fields and type(fields[0]) is int else None
     if form is None:
         raise FrameInvalid(f"a message of unknown kind {fields[0] if fields else None!r}")

@@ -55,6 +55,13 @@ def test_json_has_rows_and_ratios() -> None:
     }
 
 
+def test_a_ratio_is_the_median_of_the_ratios_of_each_turn() -> None:
+    ours, theirs = Figure("ours", "c", "m", "u"), Figure("theirs", "c", "m", "u")
+    # The machine was three times as slow in the second turn, for both.
+    samples = {ours: [2.0, 6.0, 2.0], theirs: [1.0, 3.0, 1.0]}
+    assert summarize("n", samples, [Ratio("r", ours, theirs)]).ratios["r"] == 2.0
+
+
 def test_ratio_to_nothing_is_an_error() -> None:
     with pytest.raises(BenchError, match="ours/theirs"):
         summarize("bench", {OURS: [1.0], THEIRS: [0.0]}, [Ratio("ours/theirs", OURS, THEIRS)])
