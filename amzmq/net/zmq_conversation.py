@@ -99,6 +99,7 @@ class ZmqDealer(ZmqSocket):
     """
 
     kind = "dealer"
+    looks_later = True
 
     __slots__ = (
         "_connected",
@@ -147,7 +148,10 @@ class ZmqDealer(ZmqSocket):
             self._drain_soon()
             return False
         # Sending may have swallowed news. To look right now costs less than a loop turn.
-        if int(self._sock.getsockopt(EVENTS)) & (POLLIN | POLLOUT) != POLLOUT:
+        if (
+            not self._drain_due
+            and int(self._sock.getsockopt(EVENTS)) & (POLLIN | POLLOUT) != POLLOUT
+        ):
             self._drain_soon()
         self._sent_since_connected += 1
         self._sent_since_writable += 1

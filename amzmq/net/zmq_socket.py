@@ -43,6 +43,8 @@ class ZmqSocket:
     """What the four kinds of socket share: the drain, the close, the fork check."""
 
     kind = "socket"
+    # Whether whoever waits for the first message goes on before EVENTS is looked at again.
+    looks_later = False
 
     __slots__ = (
         "_closed",
@@ -149,6 +151,9 @@ class ZmqSocket:
         if self._closed or self._lease.forked:
             return
         self._reading = True
+        if eager and self.looks_later:
+            self._drain_one()
+            return
         again = True  # if a callback ends the program, whoever survives that still reads
         try:
             if eager:
@@ -167,6 +172,18 @@ class ZmqSocket:
             self._reading = False
             if again:
                 self._drain_soon()
+
+    def _drain_one(self) -> None:
+        """Reads one message, and looks for more behind what it has set going."""
+        try:
+            self._read_first()
+        except zmq.ZMQError as err:
+            if not self._is_closed():
+                log.error("%s: closed, its socket failed: %s", self.kind, err)
+                self.close()
+        finally:
+            self._reading = False
+            self._drain_soon()
 
     def _read_first(self) -> None:
         """Reads one message and lets it be answered, before anything else is asked."""

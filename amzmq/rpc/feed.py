@@ -76,22 +76,24 @@ class Feed:
     def flush(self) -> None:
         """Publish what changed since the last flush, as one update."""
         self._held = False
-        if self._observer.pending and (frame := self._say()) is not None:
-            self._send(frame)
+        observer = self._observer
+        if observer.pending:
+            ticks, queue_tick, machine_tick = self.source.read_changes(observer)
+            frame = self.stream.update(ticks, queue_tick, machine_tick)
+            if frame is not None:
+                self._send(frame)
 
     def flush_behind(self, replies: Callable[[], None]) -> None:
         """Flush, but let `replies` go out before the feed: somebody waits for them."""
         self._held = False
-        frame = self._say() if self._observer.pending else None
+        frame = None
+        if self._observer.pending:
+            frame = self.stream.update(*self.source.read_changes(self._observer))
         try:
             replies()
         finally:
             if frame is not None:
                 self._send(frame)
-
-    def _say(self) -> bytes | None:
-        ticks, queue_tick, machine_tick = self.source.read_changes(self._observer)
-        return self.stream.update(ticks, queue_tick, machine_tick)
 
     def send_payload(self, name: str, data: Value, token: bytes, source_tx: str) -> None:
         """Publish a payload, behind all changes that were made before it.

@@ -126,7 +126,11 @@ class StreamWriter:
         fields = (self._journal.head + 1, queue_ticks, changes, checksum)
         if machine_ticks:
             fields = (*fields, machine_ticks)  # type: ignore[assignment]
-        return self._say(UPDATE_BYTE + self._pack(fields))
+        body: bytes = UPDATE_BYTE + self._pack(fields)
+        self._journal.append(body)
+        self._snapshot = None
+        self.encoded += 1
+        return self.stream_id + body
 
     def payload(self, name: str, data: Value, token: bytes, source_tx: str = "") -> bytes:
         """The frame of a payload for everybody.
