@@ -165,6 +165,20 @@ class StateCtx(Wait):
         """Whether the state's tick has changed since."""
         return self._done
 
+    def wait(self, timeout: float | None = None) -> Expiry:  # type: ignore[override]
+        """Wait for the expiry: ``await ctx.wait()`` in a coroutine, ``ctx.wait(2)`` in a thread.
+
+        Args:
+            timeout: Seconds; None waits for ever.
+
+        Returns:
+            1 once expired, 0 after the timeout; awaitable, so that it waits in a coroutine,
+            where blocking would stop the event loop.
+        """
+        if not self._done and _on_event_loop():
+            return Expiry(0, self, timeout)
+        return Expiry(super().wait(timeout), self, timeout)
+
     async def __aenter__(self) -> StateCtx:
         task = asyncio.current_task()
         assert task is not None
@@ -186,6 +200,31 @@ class StateCtx(Wait):
             del self._scopes[task]
         self.remove_done_callback(scope.expire)
         return scope.closes(error)
+
+
+class Expiry(int):
+    """Whether a state context has expired; awaited, it waits for that. See `StateCtx.wait`."""
+
+    def __new__(cls, expired: bool | int, ctx: StateCtx, timeout: float | None) -> Expiry:
+        """A number that knows what it tells of."""
+        self = super().__new__(cls, expired)
+        self._ctx = ctx
+        self._timeout = timeout
+        return self
+
+    _ctx: StateCtx
+    _timeout: float | None
+
+    def __await__(self) -> Generator[Any, None, bool]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> bool:
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._ctx
+        except TimeoutError:
+            return False
+        return True
 
 
 class _Scope:

@@ -506,3 +506,25 @@ def test_values_may_look_at_the_machine_when_compared(machine: Machine) -> None:
     assert machine.when_args("A", x=2) is not wait
     machine.add("A", x=1)
     assert wait.done()
+
+
+async def test_a_state_context_is_awaited_by_its_wait_in_a_coroutine() -> None:
+    machine = Machine({"A": State()})
+    machine.add("A")
+    ctx = machine.state_ctx("A")
+    assert await ctx.wait(timeout=0.001) is False
+    asyncio.get_running_loop().call_soon(machine.remove, "A")
+    async with asyncio.timeout(5):
+        assert await ctx.wait() is True
+    assert ctx.expired
+    assert ctx.wait() == 1
+    assert await ctx.wait() is True
+
+
+def test_a_state_context_is_waited_for_in_a_thread() -> None:
+    machine = Machine({"A": State()})
+    machine.add("A")
+    ctx = machine.state_ctx("A")
+    assert ctx.wait(timeout=0.001) == 0
+    machine.remove("A")
+    assert ctx.wait(timeout=5) == 1
