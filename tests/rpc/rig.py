@@ -111,8 +111,13 @@ def is_level(client: Client, source: Machine) -> bool:
 
 
 async def level(source: Machine, *clients: Client) -> None:
-    """Waits until all replicas equal the source."""
-    await until(lambda: all(is_level(client, source) for client in clients))
+    """Waits until all replicas equal the source, and their handshakes are over.
+
+    In a handshake a replica is level a moment before the client is Ready and has counted.
+    """
+    await until(
+        lambda: all(is_level(client, source) and client.mach.is_("Ready") for client in clients)
+    )
 
 
 class Payloads:
