@@ -498,9 +498,7 @@ class Client:
     def _on_refusal(self, message: Refusal) -> None:
         assert self._connection is not None
         if message.code == RefusalCode.STOPPING:
-            # A call stays open: whether the next source knows of it, its epoch tells.
-            if not message.request:
-                self._connection.said_bye(message.reason)
+            self._connection.said_bye(message.reason)
         elif message.code == RefusalCode.NO_SESSION:
             if self.mach.is_("HandshakeDone"):
                 self.mach.add("Handshaking")

@@ -177,11 +177,11 @@ class Mux:
         assert self._feed is not None
         assert self._beating is not None
         self._stopping = True
-        self._beating.cancel()
-        await asyncio.wait([self._beating])
         self._feed.close()
         for server in list(self._servers.values()):
             server.bye(reason)
+        self._beating.cancel()
+        await asyncio.wait([self._beating])
         await self._all_heard()
         for peer in list(self._servers):
             self._retire(peer)
@@ -321,9 +321,10 @@ class Mux:
             self._log_once("garbage", str(error))
             return
         if self._stopping and not isinstance(message, Bye):
-            # Nothing more is said on the feed, so nothing more may change.
-            request = getattr(message, "request", 0)
-            self._send(peer, Refusal(request, RefusalCode.STOPPING, "the source stops"))
+            # Nothing more is said on the feed, so nothing more may change. Those who are here
+            # have been told Bye; those who come now are told why not.
+            if isinstance(message, Hello):
+                self._send(peer, Refusal(0, RefusalCode.STOPPING, "the source stops"))
             return
         if isinstance(message, Hello):
             self._on_hello(peer, message)
