@@ -10,7 +10,15 @@
       Ping   ─────────────────────────────────►         how far I am
              ◄────────────────────────────────── Pong
              ◄────────────────────────────── Directed   a payload for this client alone
-      Ack    ─────────────────────────────────►
+      Ack    ─────────────────────────────────►         taken, or why not
+      Watch  ─────────────────────────────────►         tell me when this happens at the source
+             ◄─────────────────────────────── Watched
+      Unwatch ────────────────────────────────►
+             ◄────────────────────────────── NsReport   what became of mutations without reply
+      List   ─────────────────────────────────►         which machines there are; without Hello
+             ◄─────────────────────────────── Listing
+      Fetch  ─────────────────────────────────►         chunks of a blob that was offered
+             ◄───────────────────────────────── Chunk   one of them, its bytes beside it
       Bye    ◄────────────────────────────────►         a planned end
              ◄─────────────────────────────── Refusal   no, and why
 
@@ -43,6 +51,18 @@ class RefusalCode(enum.IntEnum):
     """No machine of that id is served here. Permanent."""
     STOPPING = 5
     """The source is going away: try again later."""
+    NO_ACCESS = 6
+    """This client may not. Permanent."""
+    UNREACHABLE = 7
+    """What is served here is a replica, and its own source is away: nothing was done."""
+    OUTCOME_UNKNOWN = 8
+    """What is served here is a replica, and its own source did not say what became of it."""
+    SCHEMA = 9
+    """The schema, or the view of it, that the client wants does not fit. Permanent."""
+    BLOB_UNKNOWN = 10
+    """No such blob is offered, or no longer. Permanent."""
+    LIMIT = 11
+    """Too many, too much or too fast; the reason names the limit."""
 
 
 class Hello(NamedTuple):
@@ -54,6 +74,8 @@ class Hello(NamedTuple):
         incarnation: 8 random bytes of this client object; a reconnect keeps them.
         schema_hash: Of the schema it knows; b"" for none.
         machine_id: The machine it wants; "" for whichever is served.
+        view: As of `View.value`; None for everything.
+        capabilities: What it can do besides, by name; unknown ones are ignored.
     """
 
     version: int
@@ -61,6 +83,8 @@ class Hello(NamedTuple):
     incarnation: bytes
     schema_hash: bytes
     machine_id: str = ""
+    view: list[Value] | None = None
+    capabilities: list[Value] | None = None
 
 
 class Welcome(NamedTuple):
@@ -68,7 +92,7 @@ class Welcome(NamedTuple):
 
     Attributes:
         version: The protocol it speaks.
-        epoch: 8 random bytes of this Mux; another epoch means that it was restarted.
+        epoch: 8 random bytes of the stream's source; another epoch means that it was restarted.
         stream_id: What to subscribe on the feed.
         feed: The feed's endpoint, as bound.
         machine_id: Id of the machine served.
@@ -76,6 +100,9 @@ class Welcome(NamedTuple):
         schema: As of `schema_value`; None when the client knows it.
         resumed: Whether the source remembers the calls of this incarnation.
         request_limit: Bytes of the largest request it reads; 0 if it did not say.
+        tracked: Indexes of the states in the view; None for all.
+        path: Ids of the nodes between the machine and this one, the machine's owner first.
+        capabilities: What it can do besides, by name; unknown ones are ignored.
     """
 
     version: int
@@ -87,6 +114,9 @@ class Welcome(NamedTuple):
     schema: Value = None
     resumed: bool = False
     request_limit: int = 0
+    tracked: list[int] | None = None
+    path: list[Value] | None = None
+    capabilities: list[Value] | None = None
 
 
 class Sync(NamedTuple):
@@ -170,9 +200,11 @@ class Ping(NamedTuple):
 
     Attributes:
         number: The newest message applied.
+        payloads_failed: How many payloads for everybody it could not make use of, so far.
     """
 
     number: int
+    payloads_failed: int = 0
 
 
 class Pong(NamedTuple):
@@ -191,7 +223,7 @@ class Directed(NamedTuple):
     Attributes:
         ordinal: Of this payload for this client; acknowledged by it.
         after: Deliver once this message of the stream is applied.
-        name, data, token, source_tx: As in `PayloadFrame`.
+        name, data, token, source_tx, blob, source: As in `PayloadFrame`.
     """
 
     ordinal: int
@@ -200,12 +232,128 @@ class Directed(NamedTuple):
     data: Value
     token: bytes
     source_tx: str = ""
+    blob: list[Value] | None = None
+    source: str = ""
 
 
 class Ack(NamedTuple):
-    """All directed payloads up to `ordinal` were delivered."""
+    """Directed payloads have arrived.
+
+    Attributes:
+        ordinal: All up to this one have.
+        failed: (ordinal, reason) of those that nobody could make use of, if any.
+    """
 
     ordinal: int
+    failed: list[Value] | None = None
+
+
+class WatchKind(enum.IntEnum):
+    """What can only be seen at the source."""
+
+    ARGS = 1
+    """The activation of a state with certain arguments."""
+    QUEUE_ENDS = 2
+    """The end of the source's queue."""
+
+
+class Watch(NamedTuple):
+    """Tell me once, when this happens.
+
+    Attributes:
+        request: Comes back in the answer; a repetition keeps it.
+        kind: A `WatchKind`.
+        called: State indexes: the state, for ARGS.
+        args: The arguments to be equal, for ARGS.
+    """
+
+    request: int
+    kind: int
+    called: list[int]
+    args: dict[str, Value] | None
+
+
+class Watched(NamedTuple):
+    """It has happened.
+
+    Attributes:
+        request: Of the Watch.
+        head: The stream's number by then.
+    """
+
+    request: int
+    head: int
+
+
+class Unwatch(NamedTuple):
+    """It is of no interest any more."""
+
+    request: int
+
+
+class NsReport(NamedTuple):
+    """What became of the mutations that want no reply, since the conversation's client came.
+
+    Attributes:
+        received: All that arrived.
+        canceled: Of these, those that were canceled.
+        refused: Of these, those that could not be run.
+        reason: Of the last one refused; "" if none was.
+    """
+
+    received: int
+    canceled: int
+    refused: int
+    reason: str
+
+
+class List(NamedTuple):
+    """Which machines are served here? Needs no Hello."""
+
+    request: int
+
+
+class Listing(NamedTuple):
+    """The machines served.
+
+    Attributes:
+        request: Of the List.
+        machines: A list for each: id, number of states, sum of ticks, active states, tags,
+            parent's id, path, number of clients.
+    """
+
+    request: int
+    machines: list[Value]
+
+
+class Fetch(NamedTuple):
+    """Send chunks of a blob that was offered.
+
+    Attributes:
+        token: Of the blob.
+        offset: The first byte wanted.
+        chunks: How many may be sent before the next Fetch.
+    """
+
+    token: bytes
+    offset: int
+    chunks: int
+
+
+class Chunk(NamedTuple):
+    """A part of a blob; its bytes are in the frame behind.
+
+    Attributes:
+        token: Of the blob.
+        offset: Of its first byte.
+        size: Its bytes, uncompressed.
+        encoding: "" for plain bytes, else how they are compressed.
+    """
+
+    token: bytes
+    offset: int
+    size: int
+    encoding: str = ""
 
 
 class Bye(NamedTuple):
@@ -221,21 +369,24 @@ class Refusal(NamedTuple):
         request: Of what is refused; 0 for the conversation.
         code: A `RefusalCode`.
         reason: For people.
+        token: Of the blob that is refused; b"" otherwise.
     """
 
     request: int
     code: int
     reason: str
+    token: bytes = b""
 
 
 Message: TypeAlias = (
     Hello | Welcome | Sync | SnapshotReply | CatchUp | Mutate | Reply | Ping | Pong
-    | Directed | Ack | Bye | Refusal
+    | Directed | Ack | Bye | Refusal | Watch | Watched | Unwatch | NsReport | List | Listing
+    | Fetch | Chunk
 )  # fmt: skip
 
 _KINDS: tuple[type[Message], ...] = (
     Hello, Welcome, Sync, SnapshotReply, CatchUp, Mutate, Reply, Ping, Pong, Directed, Ack, Bye,
-    Refusal,
+    Refusal, Watch, Watched, Unwatch, NsReport, List, Listing, Fetch, Chunk,
 )  # fmt: skip
 _KIND_OF: dict[type[Message], int] = {cls: number for number, cls in enumerate(_KINDS, 1)}
 _REPLY = _KIND_OF[Reply]
@@ -261,6 +412,11 @@ _TESTS: dict[str, Callable[[Value], bool]] = {
         value is None or (type(value) is dict and all(type(key) is str for key in value))
     ),
     "L": lambda value: value is None or type(value) is list,
+    "N": lambda value: (
+        value is None
+        or (type(value) is list and all(type(item) is int and item >= 0 for item in value))
+    ),
+    "l": lambda value: type(value) is list,
     "*": lambda value: True,
 }
 
@@ -272,19 +428,27 @@ def _form(cls: type[Message], tests: str, needed: int) -> _Form:
 _FORMS = {
     _KIND_OF[form.cls]: form
     for form in (
-        _form(Hello, "nsbbs", 4),
-        _form(Welcome, "nbbssn*tn", 6),
+        _form(Hello, "nsbbsLL", 4),
+        _form(Welcome, "nbbssn*tnNLL", 6),
         _form(Sync, "nbi", 3),
         _form(SnapshotReply, "nnInnnn", 7),
         _form(CatchUp, "nBn", 2),
         _form(Mutate, "nnIDiL", 5),
         _form(Reply, "nnBn", 3),
-        _form(Ping, "i", 1),
+        _form(Ping, "in", 1),
         _form(Pong, "n", 1),
-        _form(Directed, "nns*bs", 5),
-        _form(Ack, "n", 1),
+        _form(Directed, "nns*bsLs", 5),
+        _form(Ack, "nL", 1),
         _form(Bye, "s", 1),
-        _form(Refusal, "nns", 3),
+        _form(Refusal, "nnsb", 3),
+        _form(Watch, "nnID", 4),
+        _form(Watched, "nn", 2),
+        _form(Unwatch, "n", 1),
+        _form(NsReport, "nnns", 4),
+        _form(List, "n", 1),
+        _form(Listing, "nl", 2),
+        _form(Fetch, "bnn", 3),
+        _form(Chunk, "bnns", 3),
     )
 }
 

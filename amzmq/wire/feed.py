@@ -62,6 +62,9 @@ class PayloadFrame(NamedTuple):
         data: Anything that has a form on the wire.
         token: Unique to this payload.
         source_tx: Id of the transition it was sent from; "" if from none.
+        blob: Size and chunk size in bytes, and further facts, of a blob that can be fetched by
+            `token`; None for a payload that is complete.
+        source: Id of the machine that sent it; "" for the stream's own.
     """
 
     number: int
@@ -70,6 +73,8 @@ class PayloadFrame(NamedTuple):
     data: Value
     token: bytes
     source_tx: str = ""
+    blob: list[Value] | None = None
+    source: str = ""
 
     def body(self) -> bytes:
         """Encode.
@@ -78,12 +83,20 @@ class PayloadFrame(NamedTuple):
             InvalidArgs: `data` has no form on the wire.
         """
         try:
-            body = _PAYLOAD + encode(self if self.source_tx else self[:5])
+            body = _PAYLOAD + encode(self[: self._needed()])
         except InvalidArgs:
             encode(self.data)  # names what the user gave, not the message around it
             raise
         check_content(self.data)
         return body
+
+    def _needed(self) -> int:
+        """How many fields say something: the last ones are left out when they do not."""
+        if self.source:
+            return 8
+        if self.blob is not None:
+            return 7
+        return 6 if self.source_tx else 5
 
 
 class Heartbeat(NamedTuple):
@@ -141,12 +154,15 @@ def _update(fields: list[Value]) -> Update:
 def _payload(fields: list[Value]) -> PayloadFrame:
     _check("payload", fields, 5)
     _check_naturals("payload", fields[:2])
-    name, token = fields[2], fields[4]
+    number, ordinal, name, data, token = fields[:5]
     source_tx = fields[5] if len(fields) > 5 else ""
+    blob = fields[6] if len(fields) > 6 else None
+    source = fields[7] if len(fields) > 7 else ""
     if not isinstance(name, str) or not isinstance(token, bytes) or not isinstance(source_tx, str):
         raise FrameInvalid(f"payload: name={name!r} token={token!r} source_tx={source_tx!r}")
-    number, ordinal = fields[:2]
-    return PayloadFrame(number, ordinal, name, fields[3], token, source_tx)  # type: ignore[arg-type]
+    if not (blob is None or isinstance(blob, list)) or not isinstance(source, str):
+        raise FrameInvalid(f"payload: blob={blob!r} source={source!r}")
+    return PayloadFrame(number, ordinal, name, data, token, source_tx, blob, source)  # type: ignore[arg-type]
 
 
 def _check(what: str, fields: list[Value], least: int) -> None:

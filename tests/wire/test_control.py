@@ -12,10 +12,15 @@ from amzmq.wire.control import (
     Ack,
     Bye,
     CatchUp,
+    Chunk,
     Directed,
+    Fetch,
     Hello,
+    List,
+    Listing,
     Message,
     Mutate,
+    NsReport,
     Ping,
     Pong,
     Refusal,
@@ -23,6 +28,10 @@ from amzmq.wire.control import (
     Reply,
     SnapshotReply,
     Sync,
+    Unwatch,
+    Watch,
+    Watched,
+    WatchKind,
     Welcome,
     from_frame,
     to_frame,
@@ -31,22 +40,46 @@ from amzmq.wire.control import (
 from .strategies import int64, naturals, values
 
 MESSAGES: list[Message] = [
-    Hello(1, "rc-a", b"12345678", b"hash", "machine"),
-    Welcome(1, b"epoch", b"streamid", "tcp://127.0.0.1:7702", "machine", 1000, [["A", 0]], True),
+    Hello(1, "rc-a", b"12345678", b"hash", "machine", [False, None], ["zstd"]),
+    Welcome(
+        1,
+        b"epoch",
+        b"streamid",
+        "tcp://127.0.0.1:7702",
+        "machine",
+        1000,
+        [["A", 0]],
+        True,
+        1024,
+        [0, 2],
+        ["machine", "relay"],
+        ["zstd"],
+    ),  # fmt: skip
     Sync(1, b"epoch", 7),
     SnapshotReply(1, 7, [0, 1, 2**40], 3, 1, 2, 2**32 - 1),
-    CatchUp(1, [b"one", b"two"]),
+    CatchUp(1, [b"one", b"two"], 9),
     Mutate(1, 0, [0, 5], {"user": 42}, -1, ["machine", "tx", 7]),
     Reply(1, 0, [b"one"], 9),
-    Ping(-1),
+    Ping(-1, 3),
     Pong(7),
-    Directed(1, 7, "price", {"usd": 1.5}, b"token", "tx"),
-    Ack(3),
+    Directed(1, 7, "price", {"usd": 1.5}, b"token", "tx", [1024, 64], "origin"),
+    Ack(3, [[2, "nobody"]]),
     Bye("the client stops"),
-    Refusal(0, RefusalCode.STOPPING, "later"),
+    Refusal(0, RefusalCode.STOPPING, "later", b"token"),
+    Watch(3, WatchKind.ARGS, [4], {"user": 42}),
+    Watched(3, 17),
+    Unwatch(3),
+    NsReport(5, 1, 1, "no such state"),
+    List(1),
+    Listing(1, [["door", 3, 7, ["Open"], [], "", ["door"], 2]]),
+    Fetch(b"token", 2**40, 8),
+    Chunk(b"token", 2**40, 65536, "zstd"),
 ]
 KINDS = [type(message) for message in MESSAGES]
-OPTIONAL = {Hello: 1, Welcome: 3, Mutate: 1, Reply: 1, CatchUp: 1, Directed: 1}
+OPTIONAL = {
+    Hello: 3, Welcome: 6, Mutate: 1, Reply: 1, CatchUp: 1, Directed: 3, Ping: 1, Ack: 1,
+    Refusal: 1, Chunk: 1,
+}  # fmt: skip
 """How many fields at the end may be missing."""
 
 STRATEGIES = {
@@ -59,12 +92,15 @@ STRATEGIES = {
     "B": st.lists(st.binary()),
     "t": st.booleans(),
     "L": st.none() | st.lists(st.text() | naturals, max_size=3),
+    "N": st.none() | st.lists(naturals, max_size=3),
+    "l": st.lists(st.text() | naturals, max_size=3),
     "D": st.none() | st.dictionaries(st.text(), values, max_size=3),
 }
 FORMS = {
-    Hello: "nsbbs", Welcome: "nbbssn*t", Sync: "nbi", SnapshotReply: "nnInnnn", CatchUp: "nB",
-    Mutate: "nnIDiL", Reply: "nnBn", Ping: "i", Pong: "n", Directed: "nns*bs", Ack: "n", Bye: "s",
-    Refusal: "nns",
+    Hello: "nsbbsLL", Welcome: "nbbssn*tnNLL", Sync: "nbi", SnapshotReply: "nnInnnn",
+    CatchUp: "nBn", Mutate: "nnIDiL", Reply: "nnBn", Ping: "in", Pong: "n", Directed: "nns*bsLs",
+    Ack: "nL", Bye: "s", Refusal: "nnsb", Watch: "nnID", Watched: "nn", Unwatch: "n",
+    NsReport: "nnns", List: "n", Listing: "nl", Fetch: "bnn", Chunk: "bnns",
 }  # fmt: skip
 
 
@@ -118,6 +154,8 @@ def test_a_field_of_the_wrong_type_is_named(message: Message) -> None:
         "D": [1, [], {1: 2}, {b"k": 1}],
         "t": [None, 0, "true"],
         "L": [0, "list", {}],
+        "l": [None, 0, "list", {}],
+        "N": [0, [-1], [True], ["1"], {}],
         "*": [],
     }
     for at, form in enumerate(FORMS[type(message)]):
@@ -128,7 +166,7 @@ def test_a_field_of_the_wrong_type_is_named(message: Message) -> None:
                 from_frame(encode(fields))
 
 
-@pytest.mark.parametrize("kind", [0, 14, -1, 2**40, None, "1", True, 1.0, [], {}])
+@pytest.mark.parametrize("kind", [0, 99, -1, 2**40, None, "1", True, 1.0, [], {}])
 def test_an_unknown_kind_is_invalid(kind: object) -> None:
     with pytest.raises(FrameInvalid, match="unknown kind"):
         from_frame(encode([kind, 1, 2, 3, 4, 5, 6, 7]))
