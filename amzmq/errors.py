@@ -20,10 +20,15 @@
     │   └── ForkedError              give up: sockets do not survive a fork; make new ones
     └── RpcError                     the conversation between a client and a source
         ├── NotConnected             retry: no source to talk to at this moment
+        │   └── DestinationUnknown   retry: no client of that name is connected
         ├── ConnectFailed            give up: all attempts to reach the source failed
         ├── CallTimeout              retry: no answer in time, after all retries
         ├── OutcomeUnknown           look first: the source restarted; it may have run or not
         ├── Refused                  give up: the source refuses, and says why
+        │   ├── NoAccess             give up: this client may not
+        │   ├── SchemaMismatch       give up: the schema or the view of it does not fit
+        │   └── LimitExceeded        slow down: too many, too much or too fast
+        ├── DeliveryFailed           look first: the receiver made no use of a payload
         └── RemoteError              an error that a client added to the source's machine
 
 `AmzmqError.remedy` holds the same advice for programs.
@@ -176,6 +181,28 @@ class NotConnected(RpcError):
     remedy = Remedy.RETRY
 
 
+class DestinationUnknown(NotConnected):
+    """A payload's destination is no client that is connected; nothing was sent."""
+
+
+class DeliveryFailed(RpcError):
+    """A payload arrived, or its client left, but nobody made use of it (spec rpc 8).
+
+    Args:
+        name: Of the payload.
+        destination: The client's id.
+        reason: What the client said.
+    """
+
+    remedy = Remedy.LOOK_FIRST
+
+    def __init__(self, name: str, destination: str, reason: str) -> None:
+        self.name = name
+        self.destination = destination
+        self.reason = reason
+        super().__init__(f"payload {name!r} was not taken by {destination}: {reason}")
+
+
 class ConnectFailed(RpcError):
     """All attempts to reach the source failed; the message says what was tried."""
 
@@ -202,6 +229,20 @@ class Refused(RpcError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"refused by the source: {reason}")
+
+
+class NoAccess(Refused):
+    """This client may not do what it asked for."""
+
+
+class SchemaMismatch(Refused):
+    """The schema that one side needs, or the view of it, does not fit the other's."""
+
+
+class LimitExceeded(Refused):
+    """Too many, too much or too fast; the reason names the limit."""
+
+    remedy = Remedy.RETRY
 
 
 class RemoteError(RpcError):

@@ -6,6 +6,7 @@ Asked of the code that makes them, because a constant would be forgotten when th
 from __future__ import annotations
 
 from amzmq.machine import MutationType
+from amzmq.machine.compiled import compile_schema
 from amzmq.wire.control import Mutate, Reply, to_frame
 from amzmq.wire.writer import StreamWriter
 from bench.scenario import SCHEMA
@@ -36,7 +37,7 @@ def reply_bytes() -> int:
 
 
 def _writer() -> StreamWriter:
-    writer = StreamWriter(b"bench/00", list(SCHEMA))
+    writer = StreamWriter(b"bench/00", b"epoch/00", compile_schema(SCHEMA))
     for _ in range(TYPICAL):
         _update(writer)
     return writer

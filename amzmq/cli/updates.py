@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from amzmq.machine import Tracer
-from amzmq.rpc.netmach import NetworkMachine, ReplicaTransition
+from amzmq.rpc.netmach import NetworkMachine
+from amzmq.rpc.replica_event import ReplicaTransition
 
 
 @dataclass(frozen=True)

@@ -91,12 +91,14 @@ class Engine(MachineView):
         "_handlers",
         "_internal_errors",
         "_log",
+        "_machine_tick",
         "_node",
         "_observers",
         "_on_change",
         "_on_error",
         "_plain",
         "_queue",
+        "_queue_tick",
         "_step_log",
         "_tasks",
         "_threads",
@@ -112,8 +114,13 @@ class Engine(MachineView):
         "queue_limit",
     )
 
+    _queue_tick: int
+    _machine_tick: int
+
     def __init__(self, id: str, schema: CompiledSchema) -> None:
         super().__init__(id, schema)
+        self._queue_tick = 1
+        self._machine_tick = 0
         self._compiled = schema
         self._exception_index = schema.index[EXCEPTION]
         self._node: Node = schema.plans.node(())
@@ -437,7 +444,7 @@ class Engine(MachineView):
 
     def _own_tasks(self) -> HandlerTasks:
         if self._tasks is None:
-            self._tasks = HandlerTasks(self)  # type: ignore[arg-type]  # it is a Machine
+            self._tasks = HandlerTasks(self)
         return self._tasks
 
     @abstractmethod
@@ -452,6 +459,9 @@ class Engine(MachineView):
         return _released()
 
     # What goes wrong, and the log.
+
+    def _task_failed(self, error: Exception, event: HasSource | None) -> None:
+        self._add_error(EXCEPTION, error, event=event)
 
     def _add_error(
         self,

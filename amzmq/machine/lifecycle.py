@@ -86,9 +86,10 @@ class Lifecycle(Engine):
         """Let an observer collect which ticks change from the returned reading on."""
         with self._lock:
             self._observers = (*self._observers, observer)
-            return ClockReading(tuple(enumerate(self._ticks)), self._queue_tick, self._machine_tick)
+            ticks = tuple(enumerate(self._ticks))
+            return ClockReading(ticks, self._queue_tick, self._machine_tick, self._compiled)
 
-    def read_changes(self, observer: ClockObserver) -> tuple[ClockTicks, int, int]:
+    def read_changes(self, observer: ClockObserver) -> tuple[ClockTicks, int, int, CompiledSchema]:
         """What a `ClockReading` has, of the ticks that changed since the observer's last one.
 
         A plain tuple: a feed calls this for every update.
@@ -105,7 +106,7 @@ class Lifecycle(Engine):
                 changed = ((at, ticks[at]),)
             else:
                 changed = ()
-            return changed, self._queue_tick, self._machine_tick
+            return changed, self._queue_tick, self._machine_tick, self._compiled
 
     def unobserve_clock(self, observer: ClockObserver) -> None:
         """Stop telling an observer."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import get_ident
 
 from amzmq.errors import EvalTimeout, InvalidArgs, NestedEval
@@ -404,6 +404,17 @@ class Machine(Forking):
         with self._lock:
             if found is not None and found.listed:
                 return found
+            if self._is_moot(ctx):
+                return _released()
+            made = self._subs.enlist(ArgsWait(self, ctx, indexes[0], args))
+        return self._subs.tell_new(made)
+
+    def when_args_of(
+        self, state: str, args: Mapping[str, object], *, ctx: Wait | None = None
+    ) -> Wait:
+        """`when_args` with the arguments as a mapping, and a wait of its own each time."""
+        with self._lock:
+            indexes = self._indexes((state,))
             if self._is_moot(ctx):
                 return _released()
             made = self._subs.enlist(ArgsWait(self, ctx, indexes[0], args))

@@ -7,7 +7,10 @@ since it last looked. That is all a feed needs to publish merged diffs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from amzmq.machine.compiled import CompiledSchema
 
 ClockTicks: TypeAlias = tuple[tuple[int, int], ...]
 """(index, tick) pairs, ascending by index."""
@@ -20,11 +23,13 @@ class ClockReading(NamedTuple):
         ticks: (index, tick) pairs, ascending by index.
         queue_tick: The queue tick.
         machine_tick: The machine tick.
+        schema: Whose indexes these are.
     """
 
     ticks: ClockTicks
     queue_tick: int
     machine_tick: int
+    schema: CompiledSchema
 
 
 class ClockObserver:

@@ -6,33 +6,63 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeVar
 
+from amzmq.machine.event import HasSource
 from amzmq.machine.handlers import Call
-from amzmq.machine.wait import Wait, call_on
+from amzmq.machine.wait import StateCtx, Wait, call_on
 
-if TYPE_CHECKING:
-    from amzmq.machine.event import Event, HasSource
-    from amzmq.machine.machine import Machine
+
+class HasName(HasSource, Protocol):
+    """An event as handlers get it."""
+
+    @property
+    def name(self) -> str:
+        """The event's name, e.g. ``OpenState``."""
+
+
+class TaskOwner(Protocol):
+    """A machine or a replica that runs async handlers."""
+
+    @property
+    def id(self) -> str:
+        """Names the tasks."""
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """In index order."""
+
+    @property
+    def is_disposing(self) -> bool:
+        """Whether no more tasks are to be started."""
+
+    def state_ctx(self, state: str) -> StateCtx:
+        """What cancels the task of a state's handler."""
+
+    def _task_failed(self, error: Exception, event: HasSource | None) -> None:
+        """A task raised."""
+
+
+_Event = TypeVar("_Event", bound=HasName)
 
 
 class HandlerTasks:
     """Starts the tasks, cancels each when its state's tick changes, and awaits them all.
 
     Args:
-        machine: The owner; an exception in a task becomes `add_err` on it.
+        machine: The owner; is told of an exception in a task.
     """
 
     __slots__ = ("_guard", "_idle", "_machine", "_running")
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: TaskOwner) -> None:
         # Tasks end on the threads of their loops, and any thread may dispose the machine.
         self._guard = threading.Lock()
         self._machine = machine
         self._running: set[asyncio.Task[None]] = set()
         self._idle: list[Callable[[], None]] = []
 
-    def start(self, call: Call, event: Event, state: int | None) -> None:
+    def start(self, call: Call, event: _Event, state: int | None) -> None:
         """Run an async handler on the loop it was bound on, from any thread."""
         loop = call.loop
         assert loop is not None
@@ -96,7 +126,7 @@ class HandlerTasks:
         try:
             await function()
         except Exception as error:
-            self._machine.add_err(error, event=event)
+            self._machine._task_failed(error, event)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         idle: list[Callable[[], None]] = []

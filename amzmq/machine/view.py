@@ -34,28 +34,34 @@ class MachineView(ABC):
         "_id",
         "_index",
         "_lock",
-        "_machine_tick",
         "_names",
-        "_queue_tick",
         "_states",
         "_subs",
         "_ticks",
     )
 
-    def __init__(self, id: str, schema: CompiledSchema) -> None:
+    def __init__(self, id: str, schema: CompiledSchema, lock: threading.Lock | None = None) -> None:
         self._id = id
         self._compiled = schema
         self._names = schema.names
         self._index: Mapping[str, int] = schema.index
         self._states: Mapping[str, State] = schema.states
         self._ticks = [0] * len(self._names)
-        self._queue_tick = 1
-        self._machine_tick = 0
-        self._lock = threading.Lock()
+        self._lock = lock or threading.Lock()
         self._subs = Subscriptions(self._lock)
         self._disposed_wait = Wait()
 
     # What the subclass provides.
+
+    @property
+    @abstractmethod
+    def _queue_tick(self) -> int:
+        """See `queue_tick`."""
+
+    @property
+    @abstractmethod
+    def _machine_tick(self) -> int:
+        """See `machine_tick`."""
 
     @abstractmethod
     def _active_names(self) -> frozenset[str]:

@@ -20,12 +20,12 @@ import random
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from amzmq.errors import AmzmqError, FrameTooLarge, NotConnected, Refused, RpcError
+from amzmq.errors import AmzmqError, FrameTooLarge, NotConnected, RpcError
 from amzmq.machine import Event
 from amzmq.wire.control import Bye, Hello, Message, Ping, to_frame
 
 if TYPE_CHECKING:
-    from amzmq.net import Dealer, Subscriber
+    from amzmq.net import Dealer
     from amzmq.rpc.client import Client
 
 _log = logging.getLogger("amzmq.client")
@@ -57,11 +57,8 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._rng = random.Random()
         self._dealer: Dealer | None = None
-        self._subscriber: Subscriber | None = None
-        self._feed = ""
-        self._topic = b""
         self._welcomed: asyncio.Future[None] | None = None
-        self._feed_live: asyncio.Future[None] | None = None
+        self._is_fed = True
         self._opened: asyncio.Future[None] | None = None
         # One episode of retries lasts until a handshake is done: a source that accepts
         # connections and never answers is given up like one that is not there.
@@ -94,7 +91,9 @@ class Connection:
 
     async def ConnectingState(self, e: Event) -> None:
         """Open the conversation; the feed follows once its address is known."""
-        self._close_sockets()
+        self._close_dealer()
+        if self.attempts:
+            self._client.next_addr()
         self.attempts += 1
         opened = self._opened = self._loop.create_future()
         client = self._client
@@ -123,10 +122,6 @@ class Connection:
         self._mach.add("Disconnected")
         self._mach.add_err_state("ErrNetwork", error)
 
-    def refused(self, reason: str) -> None:
-        """The source does not want this client."""
-        self.fail(Refused(reason))
-
     def said_bye(self, reason: str) -> None:
         """The source ends the conversation as planned; it may come back.
 
@@ -150,11 +145,15 @@ class Connection:
         timeout = client.options.call_timeout
         if client.options.hello_delay:
             await asyncio.sleep(client.options.hello_delay)
+        self._is_fed = True
         try:
             await self._hello(timeout)
+            follower = client.follower
+            self._is_fed = False
             async with asyncio.timeout(timeout):
-                await self._subscribed()
-            await client.follower.begin(client.epoch, timeout)
+                await follower.arrived(client, client.heartbeat)
+            self._is_fed = True
+            await follower.begin(client, client.epoch, timeout)
         except TimeoutError:
             self._lost(NotConnected(self._silence()))
             return
@@ -162,6 +161,7 @@ class Connection:
         self.connects += 1
         self._delays = None
         client.calls.connected(client.epoch, client.resumed)
+        client.watches.connected()
         self._mach.add("HandshakeDone")
 
     async def _hello(self, timeout: float) -> None:
@@ -177,36 +177,14 @@ class Connection:
             finally:
                 self._welcomed = None
 
-    def welcomed(self, feed: str, topic: bytes) -> None:
-        """The source has answered Hello: follow its feed."""
-        if feed != self._feed or topic != self._topic or self._subscriber is None:
-            if self._subscriber is not None:
-                self._subscriber.close()
-            self._feed, self._topic = feed, topic
-            self._subscriber = self._client.transport.subscriber(feed, self._on_frame)
-        self._feed_live = self._loop.create_future()
-        self._subscriber.subscribe(topic)
+    def welcomed(self) -> None:
+        """The source has answered Hello."""
         if self._welcomed is not None and not self._welcomed.done():
             self._welcomed.set_result(None)
 
-    async def _subscribed(self) -> None:
-        """Wait for the first frame of the stream; ask again while it stays silent."""
-        assert self._feed_live is not None
-        while True:
-            done, _ = await asyncio.wait([self._feed_live], timeout=0.5)
-            if done:
-                return
-            if self._subscriber is not None:
-                self._subscriber.subscribe(self._topic)
-
-    def _on_frame(self, frame: bytes) -> None:
-        if self._feed_live is not None and not self._feed_live.done():
-            self._feed_live.set_result(None)
-        self._client.on_frame(frame)
-
     def _silence(self) -> str:
-        if self._feed_live is not None and not self._feed_live.done():
-            return f"{self._client.addr} answers, but its feed at {self._feed} is silent"
+        if not self._is_fed:
+            return f"{self._client.addr} answers, but its feed {self._client.feed} is silent"
         return f"{self._client.addr} is connected, but did not answer in time"
 
     # Connected.
@@ -216,26 +194,30 @@ class Connection:
         client = self._client
         interval = client.heartbeat
         while True:
-            self.send(Ping(client.follower.number))
+            self.send(Ping(client.follower.number, client.payloads_failed))
             asleep = self._loop.time()
             await asyncio.sleep(interval)
             now = self._loop.time()
             if now - asleep > 2 * interval:
                 continue  # this loop was blocked: what the source sent waits unread
-            silence = now - client.last_msg_at
-            if silence > MISSED_BEATS * interval:
-                self._lost(NotConnected(f"{client.addr} was silent for {silence:.1f} s"))
-                return
+            for what, heard in (
+                (client.addr, client.last_heard),
+                (f"the feed of {client.addr}", client.follower.last_frame_at),
+            ):
+                if now - heard > MISSED_BEATS * interval:
+                    self._lost(NotConnected(f"{what} was silent for {now - heard:.1f} s"))
+                    return
 
     def HandshakeDoneEnd(self, e: Event) -> None:
         """Nobody to ask until the next handshake."""
-        self._client.follower.pause()
+        self._client.pause()
 
     # Disconnecting and coming back.
 
     def DisconnectedState(self, e: Event) -> None:
         """Close, and try again unless that is not wanted."""
-        self._close_sockets()
+        self._close_dealer()
+        self._client.pause()
         if not self._mach.is_("Start"):
             return
         before = e.transition.clock_before if e.transition is not None else {}
@@ -260,6 +242,20 @@ class Connection:
         self._mach.remove("RetryingConn")
         self._mach.add("ConnRetryFailed")
 
+    def RetryingCallEnter(self, e: Event) -> bool:
+        """Calls are tried again only while there is, or will be, a connection."""
+        return self._mach.any_("Connected", "RetryingConn")
+
+    def CallRetryFailedState(self, e: Event) -> None:
+        """A call was given up; the state only ticks."""
+        self._mach.remove("CallRetryFailed", event=e)
+
+    def HealthcheckState(self, e: Event) -> None:
+        """Looks whether the connection is in one of its states, and mends that."""
+        self._mach.remove("Healthcheck", event=e)
+        if not self._mach.any_("Connecting", "Connected", "Disconnecting", "Disconnected"):
+            self._mach.add("Disconnected", event=e)
+
     def ConnRetryFailedState(self, e: Event) -> None:
         """Gave up: what waits for a reply will not get one."""
         self._client.gave_up()
@@ -277,10 +273,10 @@ class Connection:
 
     def StartEnd(self, e: Event) -> None:
         """Stopped."""
-        self._close_sockets()
+        self._close_dealer()
+        self._client.pause()
 
-    def _close_sockets(self) -> None:
-        for socket in (self._subscriber, self._dealer):
-            if socket is not None:
-                socket.close()
-        self._subscriber = self._dealer = None
+    def _close_dealer(self) -> None:
+        if self._dealer is not None:
+            self._dealer.close()
+        self._dealer = None

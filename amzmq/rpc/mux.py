@@ -1,7 +1,7 @@
-"""The Mux: serves one machine to any number of clients over two sockets.
+"""The Mux: serves machines to any number of clients over two sockets.
 
 The ROUTER holds the conversations, the XPUB carries the feed. Within a loop turn requests are
-executed as they come; at the end of it the feed is flushed once and all of them are answered.
+executed as they come; at the end of it the feeds are flushed once and all of them are answered.
 """
 
 from __future__ import annotations
@@ -10,17 +10,35 @@ import asyncio
 import logging
 import secrets
 import threading
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import TypeVar
 
-from amzmq.errors import AddressInvalid, FrameInvalid, NotConnected, RpcError
+from amzmq.errors import (
+    AddressInvalid,
+    AmzmqError,
+    DestinationUnknown,
+    FrameInvalid,
+    FrameTooLarge,
+    LimitExceeded,
+    NoAccess,
+    NotConnected,
+    Refused,
+    RpcError,
+    SchemaMismatch,
+)
 from amzmq.machine import Event, Machine
 from amzmq.net import Delivery, Publisher, Router, Transport, ZmqTransport
+from amzmq.rpc.admission import NewServerFn, ServerRequest, default_server
 from amzmq.rpc.feed import Feed
+from amzmq.rpc.listing import MachineInfo
+from amzmq.rpc.netmach import NetworkMachine
+from amzmq.rpc.payload import Payload
+from amzmq.rpc.payload_state import PayloadState
+from amzmq.rpc.receipt import Receipt
 from amzmq.rpc.server import ClientId, Server
+from amzmq.rpc.sessions import Sessions
 from amzmq.states import MuxStates
 from amzmq.wire.codec import Value, encode
 from amzmq.wire.control import (
@@ -28,18 +46,23 @@ from amzmq.wire.control import (
     Ack,
     Bye,
     Hello,
+    List,
+    Listing,
     Message,
     Mutate,
     Ping,
     Refusal,
     RefusalCode,
     Sync,
+    Unwatch,
+    Watch,
     Welcome,
     from_frame,
     to_frame,
 )
 from amzmq.wire.journal import JournalLimits
-from amzmq.wire.schema import schema_hash, schema_value
+from amzmq.wire.view import View
+from amzmq.wire.writer import StreamWriter
 
 _log = logging.getLogger("amzmq.mux")
 
@@ -51,11 +74,11 @@ MISSED_BEATS = 3
 GOODBYE_WAIT = 0.5
 """Seconds that a Mux waits at its end for its clients to say Bye."""
 
-DEPARTED_KEPT = 256
-"""Clients whose results and payloads are kept after they left, in case they come back."""
-
 FRAME_LIMIT = 1024 * 1024
 """Bytes of a request; larger ones are counted and not read. NATS has the same max_payload."""
+
+PAYLOAD_STATE = "SendPayload"
+"""The state by which a source sends payloads (spec rpc 8.3)."""
 
 
 @dataclass(slots=True)
@@ -64,6 +87,7 @@ class MuxCounters:
 
     Attributes:
         hellos: Conversations begun.
+        refused: Conversations refused.
         requests: Mutations received.
         syncs: Questions for what was missed.
         garbage: Frames that are no message, on either socket.
@@ -73,6 +97,7 @@ class MuxCounters:
     """
 
     hellos: int = 0
+    refused: int = 0
     requests: int = 0
     syncs: int = 0
     garbage: int = 0
@@ -82,21 +107,32 @@ class MuxCounters:
 
 
 class Mux:
-    """Serves a machine.
+    """Serves one machine, or several.
 
     Args:
-        source: The machine.
+        source: The machine, or several: the first one is the default for clients that name
+            none. Replicas (`Client.net_mach`) are served as well: mutations travel up, updates
+            and payloads down.
         bind: Where conversations are held; port 0 takes a free one.
         feed: Where the feed is published; by default the port after `bind`'s, or a free one
             for port 0, or the path with ".feed" added.
-        name: Names the mux's own machine, ``rm-<name>``; by default the source's id.
+        name: Names the mux's own machine, ``rm-<name>``; by default the first source's id.
         heartbeat: Seconds between heartbeats; a client silent for three is given up.
         journal: How much is kept for those who missed something.
         transport: What carries the frames; ZeroMQ by default.
+        new_server: Makes the server of each client, or refuses it; by default everybody is
+            served the machine it asks for.
+        allow_ids: The client ids that are served (``rc-<name>``); None for all.
+        payload_state: The state of a source that sends payloads, if the source has it: see
+            `NetSourceStates`.
+        push_interval: Seconds between updates at least; 0 publishes each turn of the loop.
+        parent: The machine that the mux's own one belongs to.
+        args: Classes of typed arguments of the sources' handlers, for `Client.args`.
 
     Attributes:
         mach: The mux's own state machine (`MuxStates`).
         counters: What happened so far.
+        new_server_err: Why the last client was turned away by `new_server`.
 
     >>> async def serve(machine: Machine) -> None:
     ...     async with Mux(machine, bind="tcp://127.0.0.1:0") as mux:
@@ -106,7 +142,7 @@ class Mux:
 
     def __init__(
         self,
-        source: Machine,
+        source: Machine | NetworkMachine | Iterable[Machine | NetworkMachine] | None = None,
         bind: str = "tcp://127.0.0.1:0",
         feed: str = "",
         name: str = "",
@@ -114,24 +150,42 @@ class Mux:
         heartbeat: float = 1.0,
         journal: JournalLimits | None = None,
         transport: Transport | None = None,
+        new_server: NewServerFn | None = None,
+        allow_ids: Collection[str] | None = None,
+        payload_state: str = PAYLOAD_STATE,
+        push_interval: float = 0.0,
+        parent: Machine | None = None,
+        args: Iterable[type] = (),
     ) -> None:
-        self.source = source
-        self.mach = Machine(MuxStates, id=f"rm-{name or source.id}", tags=["rpc-mux"])
+        sources = _several(source)
+        if not sources and new_server is None:
+            raise RpcError("Mux: nothing to serve; give a machine, or new_server=...")
+        names = [served_id(machine) for machine in sources]
+        if len(set(names)) < len(names):
+            raise RpcError(f"Mux: machines of equal id: {' '.join(names)}; ids tell them apart")
+        name = name or (names[0] if names else secrets.token_hex(3))
+        self.mach = Machine(MuxStates, id=f"rm-{name}", tags=["rpc-mux"], parent=parent)
         self.counters = MuxCounters()
+        self.new_server_err: BaseException | None = None
+        self._sources = dict(zip(names, sources, strict=True))
         self._bind = bind
         self._feed_bind = feed
         self._heartbeat = heartbeat
         self._journal = journal or JournalLimits()
         self._transport = transport
-        self._epoch = secrets.token_bytes(8)
-        self._schema_hash = schema_hash(source.compiled)
+        self._new_server = new_server or default_server
+        self._allow_ids = None if allow_ids is None else frozenset(allow_ids)
+        self._payload_state = payload_state
+        self._push_interval = push_interval
+        self._args = arg_names(args)
         self._router: Router | None = None
         self._publisher: Publisher | None = None
-        self._feed: Feed | None = None
-        self._servers: dict[bytes, Server] = {}
-        self._peers: dict[ClientId, bytes] = {}
-        self._departed: OrderedDict[ClientId, Server] = OrderedDict()
+        self._feeds: dict[str, Feed] = {}
+        self._payload_states: dict[str, PayloadState] = {}
+        self._sessions = Sessions()
         self._to_answer: dict[Server, None] = {}
+        self._held: dict[Feed, None] = {}
+        self._will_answer = False
         self._welcoming = False
         self._stopping = False
         self._beating: asyncio.Task[None] | None = None
@@ -166,7 +220,8 @@ class Mux:
             await self._close_transport()
             raise
         self._frame_limit = self._transport.max_frame_bytes
-        self._feed = Feed(self.source, self._publisher.send, self._journal, self._frame_limit)
+        for machine in self._sources.values():
+            self._open_feed(machine)
         self._beating = asyncio.create_task(self._beat(), name=f"{self.mach.id}.heartbeat")
         self.mach.add("Ready")
 
@@ -174,17 +229,20 @@ class Mux:
         """Flush, say goodbye to every client, close both sockets."""
         if self._router is None or self._stopping:
             return
-        assert self._feed is not None
         assert self._beating is not None
         self._stopping = True
-        self._feed.close()
-        for server in list(self._servers.values()):
+        for feed in self._feeds.values():
+            feed.flush()
+        for server in self._sessions:
             server.bye(reason)
         self._beating.cancel()
         await asyncio.wait([self._beating])
         await self._all_heard()
-        for peer in list(self._servers):
+        for peer, _ in self._sessions.peers():
             self._retire(peer)
+        self._sessions.forget_departed()
+        for machine_id in list(self._feeds):
+            self._close_feed(machine_id)
         self.mach.remove("HasClients", "Ready", "Start")
         await self._close_transport()
         self._stopping = False
@@ -215,6 +273,100 @@ class Mux:
     ) -> None:
         await self.stop()
 
+    # What is served.
+
+    @property
+    def sources(self) -> dict[str, Machine | NetworkMachine]:
+        """The machines served, by the id that clients ask for; the first is the default."""
+        return dict(self._sources)
+
+    @property
+    def source(self) -> Machine | NetworkMachine:
+        """The default machine.
+
+        Raises:
+            Refused: There is none.
+        """
+        return self.source_of("")
+
+    def serve(self, machine: Machine | NetworkMachine) -> None:
+        """Serve one more machine; on the event loop's thread.
+
+        Raises:
+            RpcError: A machine of its id is served already.
+        """
+        machine_id = served_id(machine)
+        if machine_id in self._sources:
+            raise RpcError(f"{self.mach.id} serves a machine {machine_id!r} already")
+        self._sources[machine_id] = machine
+        if self._router is not None:
+            self._open_feed(machine)
+
+    def unserve(self, machine_id: str) -> None:
+        """Stop serving a machine: its clients are told Bye.
+
+        Raises:
+            Refused: No such machine is served.
+        """
+        machine = self.source_of(machine_id)
+        machine_id = served_id(machine)
+        feed = self._feeds.get(machine_id)
+        if feed is not None:
+            feed.flush()
+            for peer, server in self._sessions.peers():
+                if server.feed is feed:
+                    server.bye(f"{machine_id} is no longer served")
+                    self._drop(peer)
+            self._sessions.forget_departed()
+            self._close_feed(machine_id)
+        self._sources.pop(machine_id, None)
+
+    def source_of(self, machine_id: str) -> Machine | NetworkMachine:
+        """The machine that a client asks for by this id; "" is the default one.
+
+        Raises:
+            Refused: No such machine is served.
+        """
+        if not machine_id and self._sources:
+            return next(iter(self._sources.values()))
+        machine = self._sources.get(machine_id)
+        if machine is None:
+            known = " ".join(self._sources) or "none"
+            raise Refused(f"no machine {machine_id!r} here; there is: {known}")
+        return machine
+
+    def _open_feed(self, machine: Machine | NetworkMachine) -> Feed:
+        machine_id = served_id(machine)
+        feed = self._feeds.get(machine_id)
+        if feed is not None and feed.source is machine:
+            return feed
+        if feed is not None:
+            raise Refused(f"another machine {machine_id!r} is served here already")
+        assert self._publisher is not None
+        feed = self._feeds[machine_id] = Feed(
+            machine,
+            self._publisher.send,
+            secrets.token_bytes(8),
+            self._journal,
+            self._frame_limit,
+            self._push_interval,
+        )
+        if isinstance(machine, NetworkMachine):
+            machine.on_payload(self._relay_payload)
+        elif self._payload_state and machine.has(self._payload_state):
+            self._payload_states[machine_id] = PayloadState(
+                machine, self._payload_state, self._send_for_state
+            )
+        return feed
+
+    def _close_feed(self, machine_id: str) -> None:
+        feed = self._feeds.pop(machine_id)
+        if isinstance(feed.source, NetworkMachine):
+            feed.source.off_payload(self._relay_payload)
+        if (by_state := self._payload_states.pop(machine_id, None)) is not None:
+            by_state.close()
+        feed.close()
+
     # What can be seen.
 
     @property
@@ -230,22 +382,49 @@ class Mux:
     @property
     def clients(self) -> dict[str, int]:
         """Client id to lag: messages published and not yet confirmed by its heartbeat."""
-        return {server.client.name: server.lag for server in self._servers.values()}
+        return {server.client.name: server.lag for server in self._sessions}
+
+    @property
+    def servers(self) -> list[Server]:
+        """The servers of the clients that are here."""
+        return list(self._sessions)
 
     @property
     def published(self) -> dict[str, int]:
-        """How many updates, payloads and encodings the stream has seen."""
-        stream = self._serving(self._feed).stream
+        """How many updates, payloads and encodings all streams together have seen."""
+        self._serving(self._router)
+        streams = [stream for feed in self._feeds.values() for stream in feed.streams]
         return {
-            "updates": stream.updates,
-            "payloads": stream.payloads,
-            "encoded": stream.encoded,
-            "head": stream.head,
+            "updates": sum(stream.updates for stream in streams),
+            "payloads": sum(stream.payloads for stream in streams),
+            "encoded": sum(stream.encoded for stream in streams),
+            "head": sum(stream.head for stream in streams),
+            "streams": len(streams),
         }
 
     def metrics(self) -> dict[str, int]:
         """All counters by name."""
-        return {**asdict(self.counters), **self.published}
+        failed = sum(server.payloads_failed + server.outbox.failed for server in self._sessions)
+        return {**asdict(self.counters), **self.published, "payloads_failed": failed}
+
+    def machines(self) -> list[MachineInfo]:
+        """What is served, as `list_machines` tells others."""
+        return [self._info(machine_id, machine) for machine_id, machine in self._sources.items()]
+
+    def _info(self, machine_id: str, machine: Machine | NetworkMachine) -> MachineInfo:
+        clients = sum(served_id(server.feed.source) == machine_id for server in self._sessions)
+        parent = machine.parent.id if isinstance(machine, Machine) and machine.parent else ""
+        return MachineInfo(
+            machine_id,
+            len(machine.state_names),
+            machine.time().sum(),
+            tuple(machine.active_states()),
+            tuple(machine.tags),
+            parent,
+            tuple(path_of(machine)),
+            clients,
+            self._args,
+        )
 
     def _serving(self, part: _Part | None) -> _Part:
         if part is None:
@@ -258,10 +437,9 @@ class Mux:
         For a source that changes its machine many times in one turn and wants each change, or
         each batch of them, to be an update of its own. On the event loop's thread only.
         """
-        if self._feed is None:
-            self._serving(self._feed)
-        else:
-            self._feed.flush()
+        self._serving(self._router)
+        for feed in self._feeds.values():
+            feed.flush()
 
     # Payloads.
 
@@ -271,41 +449,82 @@ class Mux:
         data: Value,
         destination: str | None = None,
         event: Event | None = None,
-    ) -> bytes:
-        """Send data to every follower, or to one, in order with the states.
+        *,
+        machine: str = "",
+    ) -> Receipt:
+        """Send data to every follower of a machine, or to one client, in order with the states.
 
         Args:
             name: Which kind of payload, for the receiver.
             data: None, bool, int, float, str, bytes, and lists and dicts of these.
             destination: A client's id (``rc-<name>``) or its name; None is everybody.
             event: The event of the handler that sends it, for tracing.
+            machine: Id of the machine whose followers get it; the default one if empty.
 
         Returns:
-            The payload's token.
+            Tells what became of it: ``await`` it, or look at its `token`.
 
         Raises:
             InvalidArgs: `data` has no form on the wire.
-            NotConnected: There is no such client.
+            FrameTooLarge: It is larger than a frame may be.
+            DestinationUnknown: There is no such client.
+            LimitExceeded: The client leaves too many unconfirmed.
         """
-        feed = self._serving(self._feed)
+        self._serving(self._router)
         token = secrets.token_bytes(8)
         source_tx = "" if event is None else event.transition_id
-        target: Feed | Server = feed if destination is None else self._server_of(destination, name)
-        if threading.get_ident() == self._thread:
-            target.send_payload(name, data, token, source_tx)
+        if destination is None:
+            feed = self._feeds[served_id(self.source_of(machine))]
+            receipt = Receipt(token, name)
+
+            def send() -> None:
+                feed.send_payload(name, data, token, source_tx)
+                receipt.taken()
         else:
-            encode(data)  # what cannot travel is the caller's error, not the loop's
-            self._loop.call_soon_threadsafe(target.send_payload, name, data, token, source_tx)
-        return token
+            server = self._server_of(destination, name)
+            receipt = Receipt(token, name, server.client.name)
+
+            def send() -> None:
+                server.send_payload(receipt, data, source_tx)
+
+        self._on_loop(send, data, receipt)
+        return receipt
+
+    def _on_loop(self, send: Callable[[], None], data: Value, receipt: Receipt) -> None:
+        if threading.get_ident() == self._thread:
+            send()
+            return
+        encode(data)  # what cannot travel is the caller's error, not the loop's
+
+        def later() -> None:
+            try:
+                send()
+            except AmzmqError as error:
+                receipt.failed(str(error))
+
+        self._loop.call_soon_threadsafe(later)
+
+    def _send_for_state(
+        self, name: str, data: Value, destination: str | None, event: Event
+    ) -> Receipt:
+        return self.send_payload(name, data, destination, event, machine=event.machine_id)
+
+    def _relay_payload(self, net: NetworkMachine, payload: Payload) -> None:
+        """What a replica's source sends to everybody goes on to our followers."""
+        feed = self._feeds.get(served_id(net))
+        if feed is not None:
+            feed.send_payload(
+                payload.name, payload.data, payload.token, payload.source_tx, None, payload.source
+            )
 
     def _server_of(self, destination: str, name: str) -> Server:
-        for server in list(self._servers.values()):
-            if server.client.name in (destination, f"rc-{destination}"):
-                return server
-        raise NotConnected(
-            f"payload {name!r}: no client {destination!r}; connected are: "
-            f"{' '.join(sorted(self.clients)) or 'none'}"
-        )
+        server = self._sessions.named(destination)
+        if server is None:
+            raise DestinationUnknown(
+                f"payload {name!r}: no client {destination!r}; connected are: "
+                f"{' '.join(sorted(self.clients)) or 'none'}"
+            )
+        return server
 
     # The conversation.
 
@@ -317,8 +536,7 @@ class Mux:
         try:
             message = from_frame(frame)
         except FrameInvalid as error:
-            self.counters.garbage += 1
-            self._log_once("garbage", str(error))
+            self._count_garbage(str(error))
             return
         if self._stopping and not isinstance(message, Bye):
             # Nothing more is said on the feed, so nothing more may change. Those who are here
@@ -329,7 +547,11 @@ class Mux:
         if isinstance(message, Hello):
             self._on_hello(peer, message)
             return
-        server = self._servers.get(peer)
+        if isinstance(message, List):
+            rows: list[Value] = [machine.value() for machine in self.machines()]
+            self._send(peer, Listing(message.request, rows))
+            return
+        server = self._sessions.of(peer)
         if server is None:
             request = getattr(message, "request", 0)
             self._send(peer, Refusal(request, RefusalCode.NO_SESSION, "say Hello first"))
@@ -340,9 +562,10 @@ class Mux:
     def _dispatch(self, peer: bytes, server: Server, message: Message) -> None:
         if isinstance(message, Mutate):
             self.counters.requests += 1
+            self._will_answer = True  # the transport says when it has read all there is
+            self._held[server.feed] = None
             server.feed.hold()
-            if server.mutate(message):
-                self._to_answer[server] = None
+            server.mutate(message)
         elif isinstance(message, Ping):
             server.ping(message)
         elif isinstance(message, Sync):
@@ -350,148 +573,241 @@ class Mux:
             server.sync(message)
         elif isinstance(message, Ack):
             server.ack(message)
+        elif isinstance(message, Watch):
+            server.watch(message)
+        elif isinstance(message, Unwatch):
+            server.unwatch(message)
         elif isinstance(message, Bye):
             self._drop(peer)
         else:
-            self.counters.garbage += 1
-            self._log_once("garbage", f"{type(message).__name__} is not for a source")
+            self._count_garbage(f"{type(message).__name__} is not for a source")
+
+    def _answer_soon(self, server: Server) -> None:
+        """A reply is due: behind the messages that are read now, or at the end of this turn."""
+        self._to_answer[server] = None
+        self._held[server.feed] = None
+        if not self._will_answer:
+            self._will_answer = True
+            self._loop.call_soon(self._answer)
 
     def _answer(self) -> None:
-        """The end of a turn: one diff, then the reply to every request of it."""
-        if self._feed is None or self._router is None:
-            return
-        servers, self._to_answer = self._to_answer, {}
+        """The end of a turn: one diff a stream, the reply to every request, then the feed.
 
-        def reply() -> None:
+        Somebody waits for the replies, so they go first.
+        """
+        self._will_answer = False
+        if self._router is None:
+            return
+        held, self._held = self._held, {}
+        servers, self._to_answer = self._to_answer, {}
+        taken = [(feed, feed.take()) for feed in held]
+        try:
             for server in servers:
                 server.reply_all()
+        finally:
+            for feed, frames in taken:
+                feed.publish(frames)
 
-        self._feed.flush_behind(reply)
+    # Hello.
 
     def _on_hello(self, peer: bytes, hello: Hello) -> None:
         self.counters.hellos += 1
         if hello.version != PROTOCOL_VERSION:
             reason = f"protocol {hello.version}, this source speaks {PROTOCOL_VERSION}"
-            self._send(peer, Refusal(0, RefusalCode.VERSION, reason))
+            self._turn_away(peer, RefusalCode.VERSION, reason)
             return
-        if hello.machine_id not in ("", self.source.id):
-            reason = f"no machine {hello.machine_id!r} here; there is {self.source.id!r}"
-            self._send(peer, Refusal(0, RefusalCode.MACHINE_UNKNOWN, reason))
+        if self._allow_ids is not None and hello.client_id not in self._allow_ids:
+            reason = f"{hello.client_id!r} is not among the clients that are served here"
+            self._turn_away(peer, RefusalCode.NO_ACCESS, reason)
             return
-        client = ClientId(hello.client_id, hello.incarnation)
-        resumed = self._admit(peer, client)
-        feed = self._serving(self._feed)
-        known = hello.schema_hash == self._schema_hash
+        try:
+            view = View.from_value(hello.view)
+            request = ServerRequest(
+                hello.client_id, hello.machine_id, view, "", self, peer, hello.incarnation
+            )
+            server = self._new_server(request)
+        except (SchemaMismatch, LimitExceeded, NoAccess, FrameInvalid) as error:
+            self._turn_away(peer, _CODES[type(error)], getattr(error, "reason", str(error)))
+        except Refused as error:
+            self._turn_away(peer, RefusalCode.MACHINE_UNKNOWN, error.reason)
+        except Exception as error:
+            _log.exception("[%s] new_server failed for %s", self.mach.id, hello.client_id)
+            self.new_server_err = error
+            self.mach.add("NewServerErr", err=error)
+            self._turn_away(peer, RefusalCode.NO_ACCESS, "the server cannot serve this client")
+        else:
+            resumed = self._sessions.admit(peer, server)
+            self.mach.add("ClientConnected", addr=hello.client_id)
+            self.mach.add("HasClients")
+            self._welcome(peer, server, hello, resumed)
+
+    def make_server(
+        self, peer: bytes, client: ClientId, source: Machine | NetworkMachine, view: View
+    ) -> Server:
+        """The server of a client; for `ServerRequest.serve`."""
+        feed = self._open_feed(source)
+        return Server(
+            client,
+            feed,
+            feed.join(view),
+            lambda message: self._send(peer, message),
+            self._answer_soon,
+            self._frame_limit,
+            self.mach,
+        )
+
+    def _welcome(self, peer: bytes, server: Server, hello: Hello, resumed: bool) -> None:
+        stream = server.stream
+        known = hello.schema_hash == stream.schema_hash
+        source = server.feed.source
         self._send(
             peer,
             Welcome(
                 PROTOCOL_VERSION,
-                self._epoch,
-                feed.stream.stream_id,
+                stream.epoch,
+                stream.stream_id,
                 self.feed_addr,
-                self.source.id,
+                served_id(source),
                 round(self._heartbeat * 1000),
-                None if known else schema_value(self.source.compiled),
+                None if known else stream.schema,
                 resumed,
                 FRAME_LIMIT,
+                stream.scope.tracked,
+                list(path_of(source)),
+                groups_of(source, stream) or None,
             ),
         )
 
-    def _admit(self, peer: bytes, client: ClientId) -> bool:
-        """Make the server of a client; whether an earlier one of it could be continued."""
-        for earlier_peer in {peer, self._peers.get(client, peer)}:
-            self._retire(earlier_peer)
-        feed = self._serving(self._feed)
-        server = Server(
-            client,
-            self._epoch,
-            feed,
-            self._sender(peer),
-            self._loop.time,
-            self._frame_limit,
-            self.mach,
-        )
-        earlier = self._departed.pop(client, None)
-        if earlier is not None:
-            server.take_over(earlier)
-        self._servers[peer] = server
-        self._peers[client] = peer
-        self.mach.add("ClientConnected")
-        self.mach.add("HasClients")
-        return earlier is not None
+    def _turn_away(self, peer: bytes, code: RefusalCode, reason: str) -> None:
+        self.counters.refused += 1
+        if code is RefusalCode.NO_ACCESS:
+            _log.warning("[%s] refused a client: %s", self.mach.id, reason)
+        self._send(peer, Refusal(0, code, reason))
 
     def _drop(self, peer: bytes) -> None:
         """A client went."""
         self._retire(peer)
-        if not self._servers and self.mach.is_("HasClients"):
+        if not self._sessions and self.mach.is_("HasClients"):
             self.mach.remove("HasClients")
 
     def _retire(self, peer: bytes) -> None:
-        """End a server; what its client may ask for when it comes back is kept for a while."""
-        server = self._servers.pop(peer, None)
-        if server is None:
-            return
-        del self._peers[server.client]
-        self._to_answer.pop(server, None)
-        server.close()
-        self._departed[server.client] = server
-        if len(self._departed) > DEPARTED_KEPT:
-            self._departed.popitem(last=False)
-
-    def _sender(self, peer: bytes) -> Callable[[Message], None]:
-        return lambda message: self._send(peer, message)
+        server = self._sessions.retire(peer)
+        if server is not None:
+            self._to_answer.pop(server, None)
 
     def _send(self, peer: bytes, message: Message) -> None:
         if self._router is None:
             return
-        if self._router.send(peer, to_frame(message)) is not Delivery.SENT:
+        frame = to_frame(message)
+        if len(frame) > self._frame_limit:
+            raise FrameTooLarge(
+                f"{type(message).__name__} takes {len(frame)} bytes, {self._frame_limit} are "
+                "allowed; send less at once, or raise max_frame_bytes of SocketOptions"
+            )
+        if self._router.send(peer, frame) is not Delivery.SENT:
             self.counters.undelivered += 1
 
     # The feed.
 
+    def _stream(self, stream_id: bytes) -> StreamWriter | None:
+        for feed in self._feeds.values():
+            for stream in feed.streams:
+                if stream.stream_id == stream_id:
+                    return stream
+        return None
+
     def _on_subscribe(self, topic: bytes) -> bool:
         """Confirm known streams only; a beat tells the newcomer that it is connected."""
-        if self._feed is None or topic != self._feed.stream.stream_id:
+        if self._stream(topic) is None:
             self.counters.garbage += 1
             self._log_once("subscription", f"a subscription to an unknown stream {topic!r:.40}")
             return False
         if not self._welcoming:
             self._welcoming = True
-            self._loop.call_soon(self._welcome)
+            self._loop.call_soon(self._greet)
         return True
 
-    def _welcome(self) -> None:
+    def _greet(self) -> None:
         """One beat for all who subscribed in this turn."""
         self._welcoming = False
-        if self._feed is not None and self._publisher is not None:
-            self._feed.beat()
+        if self._publisher is not None:
+            for feed in self._feeds.values():
+                feed.beat()
 
     def _on_feed_garbage(self, frame: bytes) -> None:
-        self.counters.garbage += 1
-        self._log_once("garbage", f"{len(frame)} bytes on the feed that are no subscription")
+        self._count_garbage(f"{len(frame)} bytes on the feed that are no subscription")
 
     async def _beat(self) -> None:
-        """Every heartbeat: say where the stream is, give up clients that went silent."""
+        """Every heartbeat: say where the streams are, give up clients that went silent."""
         interval = self._heartbeat
         while True:
             asleep = self._loop.time()
             await asyncio.sleep(interval)
-            self._serving(self._feed).beat()
+            for feed in self._feeds.values():
+                feed.beat()
             now = self._loop.time()
             if now - asleep > 2 * interval:
                 continue  # this loop was blocked: what the clients sent waits unread
-            for peer, server in list(self._servers.items()):
-                server.resend(now - interval)
+            for peer, server in self._sessions.peers():
+                server.outbox.resend(now - interval)
                 if server.last_seen < now - MISSED_BEATS * interval:
                     self.counters.expired += 1
                     _log.info("[%s] %s went silent", self.mach.id, server.client.name)
                     self._drop(peer)
+
+    def _count_garbage(self, text: str) -> None:
+        self.counters.garbage += 1
+        self._log_once("garbage", text)
 
     def _log_once(self, kind: str, text: str) -> None:
         """The first of its kind is logged, all are counted."""
         if kind not in self._logged:
             self._logged.add(kind)
             _log.warning("[%s] %s (further ones are only counted)", self.mach.id, text)
+
+
+_CODES: dict[type[Exception], RefusalCode] = {
+    SchemaMismatch: RefusalCode.SCHEMA,
+    LimitExceeded: RefusalCode.LIMIT,
+    NoAccess: RefusalCode.NO_ACCESS,
+    FrameInvalid: RefusalCode.BAD_REQUEST,
+}
+
+
+def served_id(machine: Machine | NetworkMachine) -> str:
+    """The id by which clients ask for a machine: a replica has that of its source."""
+    return machine.remote_id if isinstance(machine, NetworkMachine) else machine.id
+
+
+def path_of(machine: Machine | NetworkMachine) -> list[str]:
+    """The nodes that lead from a machine's owner to here."""
+    if isinstance(machine, NetworkMachine):
+        return [*machine.path, machine.id]
+    return [machine.id]
+
+
+def groups_of(machine: Machine | NetworkMachine, stream: StreamWriter) -> dict[str, Value]:
+    """The machine's groups of states in the indexes of a view that has the schema."""
+    if not stream.view.schema:
+        return {}
+    return {name: list(states) for name, states in machine.groups().items()}
+
+
+def arg_names(classes: Iterable[type]) -> tuple[str, ...]:
+    """``State.argument`` of classes of typed arguments, for those who fill them in by hand."""
+    return tuple(
+        f"{cls.__name__}.{name}" for cls in classes for name in getattr(cls, "__annotations__", {})
+    )
+
+
+def _several(
+    source: Machine | NetworkMachine | Iterable[Machine | NetworkMachine] | None,
+) -> list[Machine | NetworkMachine]:
+    if source is None:
+        return []
+    if isinstance(source, (Machine, NetworkMachine)):
+        return [source]
+    return list(source)
 
 
 def _feed_endpoint(bind: str) -> str:

@@ -1,43 +1,51 @@
 """The replica: reads, waits and handlers of a machine that lives elsewhere (spec rpc 5).
 
 Reads are local and free. Mutations go to the source and come back with what they changed, so
-whoever awaits one reads its effect.
+whoever awaits one reads its effect. What is known of the source is the `ReplicaClock`, which
+replicas of one stream share; what is asked and bound here belongs to this replica alone.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import secrets
 import traceback
 from asyncio import Future
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from amzmq.errors import BindError, Canceled, InvalidArgs
+from amzmq.errors import BindError, Canceled, InvalidArgs, RemoteError
 from amzmq.machine import (
     EXCEPTION,
     EXCEPTION_ARGS,
     ClockObserver,
+    ClockReading,
     MutationType,
     Result,
-    Source,
     Time,
+    Wait,
 )
 from amzmq.machine.args import Args, merged
 from amzmq.machine.compiled import CompiledSchema
 from amzmq.machine.event import HasSource
 from amzmq.machine.handlers import Bound, Handlers
+from amzmq.machine.observer import ClockTicks, bits
+from amzmq.machine.tasks import HandlerTasks
 from amzmq.machine.tracer import Tracer, tell
 from amzmq.machine.view import MachineView
+from amzmq.rpc.clock import GUARD, ReplicaClock, differences
+from amzmq.rpc.replica_event import ReplicaEvent, ReplicaTransition
+from amzmq.wire.control import WatchKind
 
 if TYPE_CHECKING:
-    from amzmq.wire.writer import Snapshot
+    from amzmq.rpc.payload import Payload
+    from amzmq.wire.feed import Update
 
 _log = logging.getLogger("amzmq.client")
 
 
 class Caller(Protocol):
-    """What carries a replica's mutations to the source."""
+    """What carries a replica's mutations and waits to the source."""
 
     def call(
         self,
@@ -57,80 +65,13 @@ class Caller(Protocol):
     ) -> Result:
         """Send a mutation that nobody waits for."""
 
+    def watch(
+        self, kind: WatchKind, called: tuple[int, ...], args: Mapping[str, object] | None
+    ) -> Wait:
+        """Wait for something that only the source can see."""
 
-class ReplicaTransition:
-    """One applied update, as handlers and tracers of a replica see it.
-
-    Updates are merged diffs, so it has no called states, no queue and no veto.
-
-    Attributes:
-        machine: The replica.
-        time_before, time_after: Its time around the update.
-        activated, deactivated: Names of the states that changed.
-        is_completed: Whether everybody has been told.
-    """
-
-    __slots__ = (
-        "activated", "deactivated", "id", "is_completed", "machine", "time_after", "time_before"
-    )  # fmt: skip
-
-    type = "set"
-    is_accepted = True
-    is_auto = False
-    is_check = False
-
-    def __init__(
-        self,
-        machine: NetworkMachine,
-        time_before: Time,
-        time_after: Time,
-        activated: list[str],
-        deactivated: list[str],
-    ) -> None:
-        self.id = secrets.token_hex(8)
-        self.machine = machine
-        self.time_before = time_before
-        self.time_after = time_after
-        self.activated = activated
-        self.deactivated = deactivated
-        self.is_completed = False
-
-
-class ReplicaEvent:
-    """What a handler of a replica receives.
-
-    Attributes:
-        name: The event, e.g. ``OpenState``.
-        args: Empty: arguments do not travel with updates.
-        machine: The replica.
-        transition: The update being applied.
-    """
-
-    __slots__ = ("args", "machine", "name", "transition")
-
-    def __init__(self, name: str, machine: NetworkMachine, transition: ReplicaTransition) -> None:
-        self.name = name
-        self.args: Mapping[str, object] = {}
-        self.machine = machine
-        self.transition = transition
-
-    @property
-    def machine_id(self) -> str:
-        """Id of the machine at the source."""
-        return self.machine.remote_id
-
-    @property
-    def transition_id(self) -> str:
-        """Id of the update."""
-        return self.transition.id
-
-    def source(self) -> Source:
-        """Where a mutation made with this event comes from."""
-        return Source(self.machine_id, self.transition_id, self.transition.time_before.sum())
-
-    def is_valid(self) -> bool:
-        """Whether the update is still being told of."""
-        return not self.transition.is_completed
+    def renumber(self, new: Mapping[int, int]) -> None:
+        """The schema has changed; `new` gives each old state index its new one."""
 
 
 class NetworkMachine(MachineView):
@@ -138,47 +79,74 @@ class NetworkMachine(MachineView):
 
     Attributes:
         remote_id: Id of the machine at the source.
+        path: Ids of the nodes between the machine and this process, its owner first.
         tags: Labels.
+        filtered: Mutations that were canceled here, as the source would have canceled them.
     """
 
     __slots__ = (
-        "_active",
         "_caller",
+        "_clock",
         "_dispose_callbacks",
+        "_disposing",
         "_err",
-        "_frozen",
+        "_filters",
+        "_groups",
         "_handlers",
         "_observers",
+        "_payload_callbacks",
+        "_tasks",
         "_tracers",
         "_tx",
         "_watched",
+        "filtered",
+        "path",
         "remote_id",
         "tags",
     )
 
-    def __init__(self, id: str, schema: CompiledSchema, remote_id: str, caller: Caller) -> None:
-        super().__init__(id, schema)
-        self.remote_id = remote_id
-        self.tags = ("rpc-netmach", f"src-id:{remote_id}")
+    def __init__(
+        self,
+        id: str,
+        clock: ReplicaClock,
+        remote_id: str,
+        caller: Caller,
+        *,
+        filters: bool = False,
+    ) -> None:
+        self._clock = clock
+        super().__init__(id, clock.schema, GUARD)
+        self._ticks = clock.ticks
+        self.came_from(remote_id)
+        self.path: tuple[str, ...] = (remote_id,)
+        self.filtered = 0
         self._caller = caller
-        self._active: set[str] = set()
-        self._frozen: frozenset[str] | None = frozenset()
+        self._filters = filters
+        self._groups: dict[str, tuple[int, ...]] = {}
         self._err: BaseException | None = None
-        self._handlers = Handlers(schema)
+        self._handlers = Handlers(clock.schema)
         self._tracers: tuple[Tracer, ...] = ()
         self._observers: tuple[ClockObserver, ...] = ()
+        self._tasks: HandlerTasks | None = None
         self._tx: ReplicaTransition | None = None
         self._watched = False  # whether handlers or tracers are to be told of updates
+        self._disposing = False
         self._dispose_callbacks: list[Callable[[], None]] = []
+        self._payload_callbacks: tuple[Callable[[NetworkMachine, Payload], None], ...] = ()
+        clock.attach(self)
+
+    @property
+    def _queue_tick(self) -> int:
+        return self._clock.queue_tick
+
+    @property
+    def _machine_tick(self) -> int:
+        return self._clock.machine_tick
 
     def _active_names(self) -> frozenset[str]:
-        frozen = self._frozen
-        if frozen is None:
-            with self._lock:
-                frozen = self._frozen = frozenset(self._active)
-        return frozen
+        return frozenset() if self._disposing else self._clock.active_names()
 
-    def _active_order(self) -> tuple[str, ...]:
+    def _active_order(self) -> Sequence[str]:
         active = self._active_names()
         return tuple(name for name in self._names if name in active)
 
@@ -188,9 +156,33 @@ class NetworkMachine(MachineView):
         return False
 
     @property
+    def is_disposing(self) -> bool:
+        """Whether the replica is being let go of."""
+        return self._disposing
+
+    @property
     def queue_len(self) -> int:
         """0: the queue is at the source."""
         return 0
+
+    @property
+    def tracked_states(self) -> tuple[str, ...]:
+        """The states of the view: what the source tells of; the others are inferred or 0."""
+        tracked = self._clock.tracked
+        return self._names if tracked is None else tuple(self._names[at] for at in tracked)
+
+    def came_from(self, remote_id: str) -> None:
+        """The id of the machine at the source, which may be another one after a reconnect."""
+        self.remote_id = remote_id
+        self.tags = ("rpc-netmach", f"src-id:{remote_id}")
+
+    def groups(self) -> dict[str, list[int]]:
+        """Names of groups to the indexes of their states, as the source describes them."""
+        return {name: list(states) for name, states in self._groups.items()}
+
+    def set_groups(self, groups: Mapping[str, Sequence[int]]) -> None:
+        """What the source said of its groups."""
+        self._groups = {name: tuple(states) for name, states in groups.items()}
 
     # Mutations: remote.
 
@@ -258,6 +250,8 @@ class NetworkMachine(MachineView):
             EXECUTED once it is handed to the connection, CANCELED when there is none.
         """
         called = self._indexes(states)
+        if self._is_hopeless(MutationType.ADD, states):
+            return Result.CANCELED
         return self._caller.notify(MutationType.ADD, called, merged(args, kwargs), event)
 
     def add_err(
@@ -283,7 +277,20 @@ class NetworkMachine(MachineView):
         trace = "".join(traceback.format_exception(err))
         details = merged(args, {EXCEPTION_ARGS: [type(err).__name__, str(err), trace]})
         states = (state,) if state == EXCEPTION else (state, EXCEPTION)
-        return self._call(MutationType.ADD, states, details, event)
+        return self._caller.call(MutationType.ADD, self._indexes(states), details, event)
+
+    def pass_err(
+        self,
+        state: str,
+        error: RemoteError,
+        trace: str,
+        args: Mapping[str, object],
+        event: HasSource | None,
+    ) -> Future[Result]:
+        """Hand on an error that came from a replica of this replica, as it was there."""
+        details = merged(args, {EXCEPTION_ARGS: [error.type_name, error.message, trace]})
+        states = (state,) if state == EXCEPTION else (state, EXCEPTION)
+        return self._caller.call(MutationType.ADD, self._indexes(states), details, event)
 
     def _call(
         self,
@@ -292,7 +299,59 @@ class NetworkMachine(MachineView):
         args: Mapping[str, object],
         event: HasSource | None,
     ) -> Future[Result]:
-        return self._caller.call(kind, self._indexes(states), args, event)
+        called = self._indexes(states)
+        if self._is_hopeless(kind, states):
+            future: Future[Result] = asyncio.get_running_loop().create_future()
+            future.set_result(Result.CANCELED)
+            return future
+        return self._caller.call(kind, called, args, event)
+
+    def _is_hopeless(self, kind: MutationType, states: tuple[str, ...]) -> bool:
+        """Whether the relations, as known here, leave a mutation no chance; counted then."""
+        if not self._filters or self._resolve(kind, states) != Result.CANCELED:
+            return False
+        self.filtered += 1
+        return True
+
+    # Waits that only the source can end.
+
+    def when_args(self, state: str, **args: object) -> Wait:
+        """Wait until `state`'s final handlers run at the source with all of `args` equal.
+
+        It lives through reconnects; activations while the source was away for good, i.e. was
+        restarted, are not seen. What `args` holds has to have a form on the wire.
+
+        Raises:
+            StateUnknown: The name is not a state of this machine.
+            NotConnected: The client was never connected, or is stopped.
+        """
+        return self.when_args_of(state, args)
+
+    def when_args_of(self, state: str, args: Mapping[str, object]) -> Wait:
+        """`when_args` with the arguments as a mapping."""
+        return self._caller.watch(WatchKind.ARGS, self._indexes((state,)), args)
+
+    def when_queue_ends(self) -> Wait:
+        """Wait until the source has no mutation in its queue."""
+        return self._caller.watch(WatchKind.QUEUE_ENDS, (), None)
+
+    # Payloads.
+
+    def on_payload(self, callback: Callable[[NetworkMachine, Payload], None]) -> None:
+        """Call `callback(replica, payload)` for each payload for everybody, in order."""
+        self._payload_callbacks = (*self._payload_callbacks, callback)
+
+    def off_payload(self, callback: Callable[[NetworkMachine, Payload], None]) -> None:
+        """Undo `on_payload`."""
+        self._payload_callbacks = tuple(
+            other for other in self._payload_callbacks if other != callback
+        )
+
+    def payload_arrived(self, payload: Payload) -> bool:
+        """Tell the callbacks; whether there was one."""
+        for callback in self._payload_callbacks:
+            callback(self, payload)
+        return bool(self._payload_callbacks)
 
     # Checks that the relations alone can answer.
 
@@ -324,6 +383,8 @@ class NetworkMachine(MachineView):
     def bind(self, handlers: object, id: str = "") -> str:
         """Bind final handlers (FooState, FooEnd, AnyState); they are called for each update.
 
+        An ``async def FooState`` runs as a task that is cancelled when Foo's tick changes.
+
         Raises:
             BindError: Not bindable, or negotiation handlers: those run at the source only.
         """
@@ -333,14 +394,8 @@ class NetworkMachine(MachineView):
                 "a replica has no negotiation: bind only FooState, FooEnd and AnyState handlers, "
                 "and the others at the source"
             )
-        for bound in (*table.state.values(), *table.end.values(), table.any_state):
-            if bound is not None and any(call.loop is not None for call in bound.calls):
-                raise BindError(
-                    f"handler {bound.name} is async: on a replica handlers run with the update; "
-                    "start a task in it, or await a wait of the replica"
-                )
         self._handlers = table
-        self._watched = True
+        self._look()
         return id
 
     def detach(self, id: str) -> None:
@@ -350,7 +405,7 @@ class NetworkMachine(MachineView):
             BindError: Nothing is bound under this id.
         """
         self._handlers = self._handlers.detach(id)
-        self._watched = bool(self._tracers or self._handlers.ids())
+        self._look()
 
     def handlers(self) -> list[str]:
         """Ids of the bindings, in bind order."""
@@ -365,7 +420,7 @@ class NetworkMachine(MachineView):
         if not isinstance(tracer, Tracer) or not tracer.id:
             raise BindError(f"tracer={tracer!r}: give a Tracer object with an id")
         self._tracers = (*self._tracers, tracer)
-        self._watched = True
+        self._look()
         return tracer.id
 
     def detach_tracer(self, id: str) -> None:
@@ -378,7 +433,40 @@ class NetworkMachine(MachineView):
         if len(kept) == len(self._tracers):
             raise BindError(f"tracer not bound: id={id!r}")
         self._tracers = kept
-        self._watched = bool(self._tracers or self._handlers.ids())
+        self._look()
+
+    def tracers(self) -> list[Tracer]:
+        """The bound tracers, in bind order."""
+        return list(self._tracers)
+
+    def _look(self) -> None:
+        """Whether somebody wants to be told of updates may have changed."""
+        watched = bool(self._tracers or self._handlers.ids()) and not self._disposing
+        if watched is not self._watched:
+            self._watched = watched
+            self._clock.watching += 1 if watched else -1
+
+    # Observers: a feed that serves this replica to others.
+
+    def observe_clock(self, observer: ClockObserver) -> ClockReading:
+        """Let an observer collect which ticks change from the returned reading on."""
+        with GUARD:
+            self._observers = (*self._observers, observer)
+            ticks = tuple(enumerate(self._ticks))
+            return ClockReading(ticks, self._queue_tick, self._machine_tick, self._compiled)
+
+    def read_changes(self, observer: ClockObserver) -> tuple[ClockTicks, int, int, CompiledSchema]:
+        """What a `ClockReading` has, of the ticks that changed since the observer's last one."""
+        with GUARD:
+            mask = observer.take()
+            ticks = self._ticks
+            changed = tuple([(at, ticks[at]) for at in bits(mask)]) if ticks else ()
+            return changed, self._queue_tick, self._machine_tick, self._compiled
+
+    def unobserve_clock(self, observer: ClockObserver) -> None:
+        """Stop telling an observer."""
+        with GUARD:
+            self._observers = tuple(other for other in self._observers if other is not observer)
 
     # The end.
 
@@ -387,16 +475,23 @@ class NetworkMachine(MachineView):
         self._dispose_callbacks.append(callback)
 
     def dispose(self) -> None:
-        """Let go of the replica: waits are released, reads are empty. The source lives on."""
-        if self.is_disposed:
+        """Let go of the replica: tasks and waits end, reads are empty. The source lives on."""
+        if self._disposing:
             return
+        self._disposing = True
+        self._look()
+        self._clock.detach(self)
+        if self._tasks is None:
+            self._finish_dispose()
+        else:
+            self._tasks.cancel_all(self._finish_dispose)
+
+    def _finish_dispose(self) -> None:
         self._trace("machine_dispose", self._id)
-        self._disposed_wait.release()
-        with self._lock:
-            self._active.clear()
-            self._frozen = frozenset()
+        with GUARD:
             self._index = {}
             self._ticks = []
+        self._disposed_wait.release()
         self._subs.release_all()
         callbacks, self._dispose_callbacks = self._dispose_callbacks, []
         for callback in callbacks:
@@ -405,72 +500,80 @@ class NetworkMachine(MachineView):
             except Exception:
                 _log.exception("[%s] a dispose callback failed", self._id)
 
-    # Applying. Only the follower of the stream calls these, on its event loop.
+    # What the clock tells. Only the follower of the stream makes it do so, on its event loop.
 
-    def apply(self, changes: list[int], queue_ticks: int, machine_ticks: int) -> None:
-        """Apply a diff: index, ticks added, index, ticks added, and so on."""
-        if not self._ticks:  # disposed
+    def follow(self, clock: ReplicaClock) -> None:
+        """Read another clock from now on: the source was restarted, or is reached otherwise.
+
+        Raises:
+            SchemaMismatch: Its schema lacks states of this replica; nothing was changed.
+        """
+        old = self._clock
+        if clock is old:
             return
-        before = self.time() if self._watched else None
-        activated: list[int] = []
-        deactivated: list[int] = []
-        with self._lock:
-            ticks = self._ticks
-            for at in range(0, len(changes), 2):
-                index, delta = changes[at], changes[at + 1]
-                tick = ticks[index]
-                ticks[index] = tick + delta
-                if delta & 1:
-                    (deactivated if tick & 1 else activated).append(index)
-            self._queue_tick += queue_ticks
-            self._machine_tick += machine_ticks
-            if activated or deactivated:
-                self._mark(activated, deactivated)
-        if before is not None or self._subs.pending:
-            self._tell(changes[::2], activated, deactivated, before)
+        clock.must_have(self._names)
+        known = dict(zip(self._names, self._ticks, strict=True))
+        old.detach(self)
+        watched, self._watched = self._watched, False
+        old.watching -= watched
+        self._clock = clock
+        clock.attach(self)
+        self._look()
+        self.schema_changed()
+        before = [known.get(name, 0) for name in self._names]
+        ticked, activated, deactivated = differences(before, self._ticks)
+        self.told(ticked, activated, deactivated, Time(before), None)
 
-    def restore(self, snapshot: Snapshot) -> None:
-        """Take over a whole clock."""
-        if self.is_disposed:
-            return
-        before = self.time() if self._watched else None
-        with self._lock:
-            pairs = list(enumerate(zip(self._ticks, snapshot.ticks, strict=True)))
-            ticked = [index for index, (old, new) in pairs if old != new]
-            activated = [index for index, (old, new) in pairs if new & 1 and not old & 1]
-            deactivated = [index for index, (old, new) in pairs if old & 1 and not new & 1]
-            self._ticks[:] = snapshot.ticks
-            self._queue_tick = snapshot.queue_tick
-            self._machine_tick = snapshot.machine_tick
-            self._mark(activated, deactivated)
-        self._tell(ticked, activated, deactivated, before)
+    def schema_changed(self) -> None:
+        """The clock has another schema: names, waits and handlers follow."""
+        clock = self._clock
+        schema, former = clock.schema, dict(self._states)
+        if schema is not self._compiled:
+            self._caller.renumber({at: schema.index[name] for at, name in enumerate(self._names)})
+        with GUARD:
+            if schema is not self._compiled:
+                self._adopt(schema)
+                self._compiled = schema
+                self._handlers = self._handlers.adopt(schema)
+            self._ticks = clock.ticks
+            everything = (1 << len(schema.names)) - 1
+            for observer in self._observers:
+                observer.touch(everything)
+        if former != self._states:
+            self._trace("schema_change", self, former)
 
-    def _mark(self, activated: Iterable[int], deactivated: Iterable[int]) -> None:
-        names = self._names
-        for index in activated:
-            self._active.add(names[index])
-            self._frozen = None
-        for index in deactivated:
-            self._active.discard(names[index])
-            self._frozen = None
+    @property
+    def is_listening(self) -> bool:
+        """Whether an update has to be told here."""
+        return self._watched or self._subs.pending > 0 or bool(self._observers)
 
-    def _tell(
+    def told(
         self,
         ticked: list[int],
         activated: list[int],
         deactivated: list[int],
         before: Time | None,
+        cause: Update | None,
     ) -> None:
-        """Contexts, handlers and tracers, then waits: the order of a transition."""
+        """The clock has changed. Contexts, handlers and tracers, then waits: as a transition."""
+        if self._observers:
+            mask = 0
+            for state in ticked:
+                mask |= 1 << state
+            with GUARD:
+                for observer in self._observers:
+                    observer.touch(mask)
         subs = self._subs
         if subs.pending:
             subs.expire_contexts(ticked)
-        if before is not None:
-            self._run_handlers(activated, deactivated, before)
+        if self._watched and before is not None:
+            self._run_handlers(activated, deactivated, before, cause)
         if subs.pending:
             subs.process(activated, deactivated, self._ticks, ticked, self._queue_tick, self.clock)
 
-    def _run_handlers(self, activated: list[int], deactivated: list[int], before: Time) -> None:
+    def _run_handlers(
+        self, activated: list[int], deactivated: list[int], before: Time, cause: Update | None
+    ) -> None:
         names = self._names
         tx = self._tx = ReplicaTransition(
             self,
@@ -478,30 +581,41 @@ class NetworkMachine(MachineView):
             self.time(),
             [names[index] for index in activated],
             [names[index] for index in deactivated],
+            cause,
         )
         self._trace("transition_init", tx)
         self._trace("transition_start", tx)
         if activated or deactivated:
             table = self._handlers
-            bound = [table.end.get(index) for index in deactivated]
-            bound += [table.state.get(index) for index in activated]
-            for item in (*bound, table.any_state):
+            bound = [(index, table.end.get(index)) for index in deactivated]
+            bound += [(index, table.state.get(index)) for index in activated]
+            for state, item in (*bound, (None, table.any_state)):
                 if item is not None:
-                    self._run(item, tx)
+                    self._run(item, tx, state)
         tx.is_completed = True
         self._tx = None
         self._trace("transition_end", tx)
 
-    def _run(self, bound: Bound, tx: ReplicaTransition) -> None:
+    def _run(self, bound: Bound, tx: ReplicaTransition, state: int | None) -> None:
         event = ReplicaEvent(bound.name, self, tx)
         for call in bound.calls:
             self._trace("handler_start", tx, call.binding, bound.name)
             try:
-                call.function(event)
+                if call.loop is None:
+                    call.function(event)
+                else:
+                    if self._tasks is None:
+                        self._tasks = HandlerTasks(self)
+                    self._tasks.start(call, event, state)
             except Exception as error:
                 self._err = error
                 _log.exception("[%s] handler %s failed", self._id, bound.name)
             self._trace("handler_end", tx, call.binding, bound.name)
+
+    def _task_failed(self, error: Exception, event: HasSource | None) -> None:
+        """A handler's error is this process's own: the source does not hear of it."""
+        self._err = error
+        _log.error("[%s] an async handler failed", self._id, exc_info=error)
 
     def _trace(self, moment: str, *args: object) -> None:
         tell(self._tracers, moment, *args)

@@ -18,7 +18,9 @@ class ClientOptions:
         conn_retry: What follows when it is not.
         hello_delay: Between Connected and the first Hello.
         disconn_cooldown: Between saying goodbye and closing.
+        disconn_timeout: For the sockets to be closed.
         reconnect: Whether a lost connection is made again.
+        offline_queue: How many mutations are kept while there is no connection.
     """
 
     call_timeout: float = 3.0
@@ -27,4 +29,6 @@ class ClientOptions:
     conn_retry: RetryPolicy = field(default_factory=RetryPolicy)
     hello_delay: float = 0.0
     disconn_cooldown: float = 0.01
+    disconn_timeout: float = 3.0
     reconnect: bool = True
+    offline_queue: int = 0

@@ -52,9 +52,13 @@ class PayloadIterator:
         self._arrived = asyncio.Event()
         self._ended = False
 
+    def wants(self, payload: Payload) -> bool:
+        """Whether a payload is of interest."""
+        return not self._names or payload.name in self._names
+
     def offer(self, payload: Payload) -> bool:
         """Keep a payload if it is of interest; whether one was dropped for it."""
-        if self._names and payload.name not in self._names:
+        if not self.wants(payload):
             return False
         full = len(self._waiting) >= self._limit
         if full:

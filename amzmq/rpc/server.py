@@ -7,23 +7,43 @@ Ready when all of these hold.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from amzmq.errors import InvalidArgs, RemoteError
-from amzmq.machine import EXCEPTION_ARGS, ExceptionArgs, Machine, MutationType, Result, Source
+from amzmq.errors import (
+    AmzmqError,
+    CallTimeout,
+    InvalidArgs,
+    LimitExceeded,
+    NoAccess,
+    NotConnected,
+    OutcomeUnknown,
+    RemoteError,
+)
+from amzmq.machine import (
+    EXCEPTION_ARGS,
+    ExceptionArgs,
+    Machine,
+    MutationType,
+    Result,
+    Source,
+)
 from amzmq.rpc.feed import Feed
+from amzmq.rpc.outbox import Outbox
+from amzmq.rpc.receipt import Receipt
+from amzmq.rpc.server_watches import ServerWatches
 from amzmq.states import ServerStates
 from amzmq.wire.codec import Value
 from amzmq.wire.control import (
     Ack,
     Bye,
     CatchUp,
-    Directed,
     Message,
     Mutate,
+    NsReport,
     Ping,
     Pong,
     Refusal,
@@ -31,8 +51,10 @@ from amzmq.wire.control import (
     Reply,
     SnapshotReply,
     Sync,
+    Unwatch,
+    Watch,
 )
-from amzmq.wire.writer import FRAME_MARGIN
+from amzmq.wire.writer import FRAME_MARGIN, StreamWriter
 
 _log = logging.getLogger("amzmq.server")
 
@@ -45,9 +67,6 @@ REPLY_BYTES = 8192
 REPLIES_KEPT = 1024
 """Results remembered for retries; more than a client has calls in flight."""
 
-OUTBOX_LIMIT = 1024
-"""Directed payloads a client may leave unacknowledged before further ones are refused."""
-
 
 class ClientId(NamedTuple):
     """Who a client is: its name, and which incarnation of it."""
@@ -56,15 +75,22 @@ class ClientId(NamedTuple):
     incarnation: bytes
 
 
+class Declined(NamedTuple):
+    """Why a mutation was not run, or nobody knows whether it was; kept for retries."""
+
+    code: RefusalCode
+    reason: str
+
+
 class Server:
     """Serves one client.
 
     Args:
         client: Who it is.
-        epoch: Of the Mux.
         feed: Of the machine it follows.
+        stream: The view of it that it follows.
         send: Sends a message to the client.
-        clock: The loop's time in seconds.
+        answer_soon: Asks for `reply_all` at the end of this turn.
         frame_limit: Bytes of the largest frame that may be sent.
         parent: The Mux's machine.
 
@@ -72,30 +98,37 @@ class Server:
         mach: The state machine of this connection.
         number: The newest message that the client said it had applied.
         last_seen: Loop time of its last message.
+        payloads_failed: Payloads for everybody that the client could not make use of.
     """
 
     def __init__(
         self,
         client: ClientId,
-        epoch: bytes,
         feed: Feed,
+        stream: StreamWriter,
         send: Callable[[Message], None],
-        clock: Callable[[], float],
+        answer_soon: Callable[[Server], None],
         frame_limit: int,
         parent: Machine,
     ) -> None:
         self.client = client
         self.feed = feed
+        self.stream = stream
         self.number = -1
-        self.last_seen = clock()
-        self._epoch = epoch
+        self.payloads_failed = 0
+        self._clock = asyncio.get_running_loop().time
+        self.last_seen = self._clock()
+        self.outbox = Outbox(client.name, send, self._clock)
+        self.watches = ServerWatches(feed, lambda: self.stream.head)
         self._send = send
-        self._clock = clock
+        self._answer_soon = answer_soon
         self._frame_limit = frame_limit
-        self._results: OrderedDict[int, Result] = OrderedDict()
-        self._outbox: OrderedDict[int, tuple[Directed, float]] = OrderedDict()
-        self._directed = 0
-        self._waiting: list[tuple[Mutate, Result]] = []
+        self._results: OrderedDict[int, Result | Declined] = OrderedDict()
+        self._running: set[int] = set()
+        self._waiting: list[tuple[Mutate, Result | Declined]] = []
+        self._ns = NsReport(0, 0, 0, "")
+        self._ns_told = self._ns
+        self._successor: Server | None = None
         self.mach = Machine(
             ServerStates, id=f"rs-{client.name}", parent=parent, tags=["rpc-server"]
         )
@@ -105,30 +138,30 @@ class Server:
     @property
     def lag(self) -> int:
         """Messages between the stream's head and what the client said it had applied."""
-        return self.feed.stream.head - max(self.number, 0)
-
-    @property
-    def unacknowledged(self) -> int:
-        """Directed payloads that the client has not confirmed yet."""
-        return len(self._outbox)
+        return self.stream.head - max(self.number, 0)
 
     def take_over(self, older: Server) -> None:
         """The same client came back on another connection: go on where the older one was."""
         self._results = older._results
-        self._outbox = older._outbox
-        self._directed = older._directed
+        self._running = older._running
+        self._ns = older._ns
+        self.outbox.take_over(older.outbox)
+        self.watches = older.watches
         self.number = older.number
-
-    def resend(self, older_than: float) -> None:
-        """Send payloads again that the client has not confirmed for too long."""
-        for directed, sent_at in list(self._outbox.values()):
-            if sent_at < older_than:
-                self._transmit(directed)
+        self.payloads_failed = older.payloads_failed
+        older._successor = self
 
     def close(self) -> None:
-        """The client is gone, or the Mux stops."""
+        """The client is gone for now, or the Mux stops."""
+        self.watches.connect(None)
         self.mach.remove("ClientConnected", "HandshakeDone", "Handshaking")
         self.mach.dispose()
+
+    def forget(self) -> None:
+        """The client will not come back: what was kept for it is of no use."""
+        self.watches.close()
+        self.outbox.give_up()
+        self.feed.leave(self.stream)
 
     # What the client says. The Mux has decoded it.
 
@@ -136,61 +169,94 @@ class Server:
         """Answer with what the client misses: from the journal, else a snapshot."""
         self.mach.add("MetricSync")
         self.feed.flush()
-        stream = self.feed.stream
-        bodies = stream.since(message.number) if message.epoch == self._epoch else None
+        self._report_ns()
+        stream = self.stream
+        bodies = stream.since(message.number) if message.epoch == stream.epoch else None
         if bodies is not None:
             part = _fitting(bodies, self._frame_limit)
             self._send(
                 CatchUp(message.request, part, 0 if len(part) == len(bodies) else stream.head)
             )
         else:
-            snapshot = stream.snapshot()
-            self._send(
-                SnapshotReply(
-                    message.request,
-                    snapshot.number,
-                    list(snapshot.ticks),
-                    snapshot.queue_tick,
-                    snapshot.machine_tick,
-                    snapshot.payloads,
-                    snapshot.checksum,
-                )
-            )
+            self._send_snapshot(message)
         if not self.mach.is_("HandshakeDone"):
             self.mach.add("HandshakeDone")
-            for directed, _ in list(self._outbox.values()):
-                self._transmit(directed)
+            self.outbox.resend()
+            self.watches.connect(self._send)
 
-    def mutate(self, message: Mutate) -> bool:
-        """Run a mutation; whether a reply is due, which `reply_all` sends after the flush.
+    def _send_snapshot(self, message: Sync) -> None:
+        stream = self.stream
+        now = stream.snapshot()
+        clock = (
+            message.request, now.number, list(now.ticks), now.queue_tick, now.machine_tick,
+            now.payloads, now.checksum,
+        )  # fmt: skip
+        if message.schema_hash in (b"", stream.schema_hash):
+            self._send(SnapshotReply(*clock))
+        else:
+            self._send(SnapshotReply(*clock, stream.schema, stream.scope.tracked))
+
+    def ping(self, message: Ping) -> None:
+        """The client lives, and says how far it is."""
+        self.number = message.number
+        self.payloads_failed = message.payloads_failed
+        self._report_ns()
+        self._send(Pong(self.stream.head))
+
+    def ack(self, message: Ack) -> None:
+        """Directed payloads have arrived."""
+        self.outbox.acknowledge(message.ordinal, message.failed or ())
+
+    def bye(self, reason: str) -> None:
+        """Tell the client that this conversation ends as planned."""
+        self._send(Bye(reason))
+
+    # Waits at the source.
+
+    def watch(self, message: Watch) -> None:
+        """The client waits for something that only the source can see."""
+        try:
+            self.watches.watch(message, self._names(message.called, message.number))
+        except (InvalidArgs, LimitExceeded) as error:
+            self._refuse(message.request, _refusal_of(error))
+
+    def unwatch(self, message: Unwatch) -> None:
+        """It waits no longer."""
+        self.watches.unwatch(message.request)
+
+    # Mutations.
+
+    def mutate(self, message: Mutate) -> None:
+        """Run a mutation; its reply goes out with `reply_all`, behind the diff of this turn.
 
         A request that was answered before is answered from memory (design decision 9).
         """
-        if message.request and (known := self._results.get(message.request)) is not None:
-            self._waiting.append((message, known))
-            return True
-        names = self.feed.source.state_names
-        called = message.called
-        if called and not 0 <= min(called) <= max(called) < len(names):
-            self._refuse(message.request, f"state indexes {called} of {len(names)} states")
-            return False
-        if message.type > MutationType.SET:
-            self._refuse(message.request, f"mutation type {message.type}")
-            return False
+        request = message.request
+        if request:
+            if (known := self._results.get(request)) is not None:
+                self._reply(message, known)
+                return
+            if request in self._running:
+                return  # its reply will come
         try:
-            result = self._run(message, tuple([names[index] for index in called]))
-        except InvalidArgs as error:
-            self._refuse(message.request, str(error))
-            return False
-        if not message.request:
-            return False
-        self._results[message.request] = result
-        if len(self._results) > REPLIES_KEPT:
-            self._results.popitem(last=False)
-        self._waiting.append((message, result))
-        return True
+            outcome = self._run(message, self._names(message.called, message.number))
+        except (AmzmqError, ValueError) as error:
+            self._conclude(message, _refusal_of(error))
+            return
+        if isinstance(outcome, Result):
+            self._conclude(message, outcome)
+            return
+        self._running.add(request)
+        outcome.add_done_callback(lambda future: self._arrived(message, future))
 
-    def _run(self, message: Mutate, states: tuple[str, ...]) -> Result:
+    def _names(self, called: Sequence[int], number: int) -> tuple[str, ...]:
+        """The machine's states of a client's indexes, as it counts them at message `number`."""
+        names = self.stream.names_at(number)
+        if called and not 0 <= min(called) <= max(called) < len(names):
+            raise InvalidArgs(f"state indexes {list(called)} of {len(names)} states")
+        return tuple([names[index] for index in called])
+
+    def _run(self, message: Mutate, states: tuple[str, ...]) -> Result | asyncio.Future[Result]:
         source = self.feed.source
         args = message.args
         event = _event(message.source)
@@ -200,76 +266,120 @@ class Server:
             return source.add(*states, args=args, event=event)
         if message.type == MutationType.REMOVE:
             return source.remove(*states, args=args, event=event)
-        return source.set(*states, args=args, event=event)
+        if message.type == MutationType.SET:
+            return source.set(*states, args=args, event=event)
+        raise InvalidArgs(f"mutation type {message.type}; add is 0, remove 1, set 2")
 
     def _add_error(
         self, states: tuple[str, ...], args: dict[str, Value], event: Source | None
-    ) -> Result:
+    ) -> Result | asyncio.Future[Result]:
         """An error that came through a replica: its text is all that travelled."""
         source = self.feed.source
         details = args.pop(EXCEPTION_ARGS)
         if not states or not isinstance(details, list) or len(details) < 3:
             raise InvalidArgs(f"error details {details!r}: [type, message, trace] expected")
         error = RemoteError(str(details[0]), str(details[1]))
+        if not isinstance(source, Machine):
+            return source.pass_err(states[0], error, str(details[2]), args, event)
         args[EXCEPTION_ARGS] = ExceptionArgs(error, str(details[2]))
         result = source.add_err_state(states[0], error, args=args, event=event)
         if source.has("ErrOnClient"):
             source.add("ErrOnClient")
         return result
 
+    def _arrived(self, message: Mutate, future: asyncio.Future[Result]) -> None:
+        """The machine served is a replica, and its own source has answered."""
+        self._running.discard(message.request)
+        outcome: Result | Declined
+        if future.cancelled():
+            outcome = Declined(RefusalCode.OUTCOME_UNKNOWN, "the relay gave up waiting")
+        elif (error := future.exception()) is not None:
+            outcome = _refusal_of(error)
+        else:
+            outcome = future.result()
+        (self._successor or self)._conclude(message, outcome)
+
+    def _conclude(self, message: Mutate, outcome: Result | Declined) -> None:
+        if not message.request:
+            self._count_ns(outcome)
+            return
+        self._results[message.request] = outcome
+        if len(self._results) > REPLIES_KEPT:
+            self._results.popitem(last=False)
+        self._reply(message, outcome)
+
+    def _reply(self, message: Mutate, outcome: Result | Declined) -> None:
+        self._waiting.append((message, outcome))
+        self._answer_soon(self)
+
     def reply_all(self) -> None:
         """Answer the mutations of this turn, each with the updates its caller has not seen."""
         waiting, self._waiting = self._waiting, []
-        stream = self.feed.stream
-        for message, result in waiting:
+        stream = self.stream
+        for message, outcome in waiting:
+            if isinstance(outcome, Declined):
+                self._refuse(message.request, outcome)
+                continue
             bodies = stream.since(message.number)
             if (
                 bodies is not None
                 and len(bodies) <= REPLY_BODIES
                 and (len(bodies) <= 1 or sum(map(len, bodies)) <= REPLY_BYTES)
             ):
-                self._send(Reply(message.request, result, bodies))
+                self._send(Reply(message.request, outcome, bodies))
             else:
-                self._send(Reply(message.request, result, [], stream.head))
+                self._send(Reply(message.request, outcome, [], stream.head))
 
-    def ping(self, message: Ping) -> None:
-        """The client lives, and says how far it is."""
-        self.number = message.number
-        self._send(Pong(self.feed.stream.head))
+    def _count_ns(self, outcome: Result | Declined) -> None:
+        received, canceled, refused, reason = self._ns
+        if isinstance(outcome, Declined):
+            self._ns = NsReport(received + 1, canceled, refused + 1, outcome.reason)
+        else:
+            self._ns = NsReport(
+                received + 1, canceled + (outcome == Result.CANCELED), refused, reason
+            )
 
-    def ack(self, message: Ack) -> None:
-        """Directed payloads up to here have arrived."""
-        for ordinal in [ordinal for ordinal in self._outbox if ordinal <= message.ordinal]:
-            del self._outbox[ordinal]
+    def _report_ns(self) -> None:
+        """Mutations without reply are reported in sum, when the client asks for anything."""
+        if self._ns != self._ns_told:
+            self._ns_told = self._ns
+            self._send(self._ns)
 
-    def bye(self, reason: str) -> None:
-        """Tell the client that this conversation ends as planned."""
-        self._send(Bye(reason))
-
-    def send_payload(self, name: str, data: Value, token: bytes, source_tx: str) -> None:
+    def send_payload(
+        self,
+        receipt: Receipt,
+        data: Value,
+        source_tx: str,
+        blob: list[Value] | None = None,
+        source: str = "",
+    ) -> None:
         """Send a payload to this client alone, behind all changes made before it.
 
         It is kept until the client confirms it, and sent again after a reconnect.
 
         Raises:
-            InvalidArgs: `data` has no form on the wire, or the outbox is full.
+            InvalidArgs: `data` has no form on the wire.
+            LimitExceeded: The client leaves too many unconfirmed.
         """
-        if len(self._outbox) >= OUTBOX_LIMIT:
-            raise InvalidArgs(
-                f"{self.client.name} has not confirmed {OUTBOX_LIMIT} payloads; wait for it"
-            )
         self.feed.flush()
-        directed = Directed(self._directed + 1, self.feed.stream.head, name, data, token, source_tx)
-        self._transmit(directed)
-        self._directed += 1
+        self.outbox.post(receipt, self.stream.head, data, source_tx, blob, source)
 
-    def _transmit(self, directed: Directed) -> None:
-        self._send(directed)
-        self._outbox[directed.ordinal] = (directed, self._clock())
+    def _refuse(self, request: int, why: Declined) -> None:
+        _log.warning("[%s] refused request %d: %s", self.mach.id, request, why.reason)
+        self._send(Refusal(request, why.code, why.reason))
 
-    def _refuse(self, request: int, reason: str) -> None:
-        _log.warning("[%s] refused request %d: %s", self.mach.id, request, reason)
-        self._send(Refusal(request, RefusalCode.BAD_REQUEST, reason))
+
+def _refusal_of(error: BaseException) -> Declined:
+    """What a client is told of an error; its kind survives the way."""
+    if isinstance(error, NoAccess):
+        return Declined(RefusalCode.NO_ACCESS, error.reason)
+    if isinstance(error, LimitExceeded):
+        return Declined(RefusalCode.LIMIT, error.reason)
+    if isinstance(error, NotConnected):
+        return Declined(RefusalCode.UNREACHABLE, str(error))
+    if isinstance(error, (OutcomeUnknown, CallTimeout)):
+        return Declined(RefusalCode.OUTCOME_UNKNOWN, str(error))
+    return Declined(RefusalCode.BAD_REQUEST, str(error) or type(error).__name__)
 
 
 def _event(source: list[Value] | None) -> Source | None:

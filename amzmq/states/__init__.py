@@ -11,7 +11,7 @@ from amzmq.states.disposed import (
     DisposedStates,
 )
 from amzmq.states.rpc import ClientStates, MuxStates, ServerStates, SharedStates
-from amzmq.states.source import StateSourceStates
+from amzmq.states.source import NetSourceStates, StateSourceStates
 
 __all__ = [
     "BasicStates",
@@ -24,6 +24,7 @@ __all__ = [
     "DisposedHandlers",
     "DisposedStates",
     "MuxStates",
+    "NetSourceStates",
     "ServerStates",
     "SharedStates",
     "StateSourceStates",

@@ -10,3 +10,11 @@ class StateSourceStates(States):
 
     Exception = State(multi=True)
     ErrOnClient = State(require=Exception)
+
+
+class NetSourceStates(StateSourceStates):
+    """Sends payloads by a state, see ``Mux(payload_state=...)`` (spec rpc 8.3)."""
+
+    ErrProviding = State(require="Exception")
+    ErrSendPayload = State(require="Exception")
+    SendPayload = State(multi=True)

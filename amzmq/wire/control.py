@@ -102,6 +102,7 @@ class Welcome(NamedTuple):
         request_limit: Bytes of the largest request it reads; 0 if it did not say.
         tracked: Indexes of the states in the view; None for all.
         path: Ids of the nodes between the machine and this one, the machine's owner first.
+        groups: Names of groups of states to lists of their indexes; None without any.
         capabilities: What it can do besides, by name; unknown ones are ignored.
     """
 
@@ -116,6 +117,7 @@ class Welcome(NamedTuple):
     request_limit: int = 0
     tracked: list[int] | None = None
     path: list[Value] | None = None
+    groups: dict[str, Value] | None = None
     capabilities: list[Value] | None = None
 
 
@@ -126,15 +128,24 @@ class Sync(NamedTuple):
         request: Comes back in the answer.
         epoch: The epoch of `number`; b"" to get a snapshot.
         number: The newest message applied.
+        schema_hash: Of the schema it knows; b"" for that of the Welcome.
     """
 
     request: int
     epoch: bytes
     number: int
+    schema_hash: bytes = b""
 
 
 class SnapshotReply(NamedTuple):
-    """The answer to Sync when the journal does not reach; the fields are a `Snapshot`'s."""
+    """The answer to Sync when the journal does not reach.
+
+    Attributes:
+        request: Of the Sync.
+        number, ticks, queue_tick, machine_tick, payloads, checksum: As of `Snapshot`.
+        schema: As of `schema_value`, if it is not the one that the client knows.
+        tracked: Indexes of the states in the view, with `schema`; None for all.
+    """
 
     request: int
     number: int
@@ -143,6 +154,8 @@ class SnapshotReply(NamedTuple):
     machine_tick: int
     payloads: int
     checksum: int
+    schema: Value = None
+    tracked: list[int] | None = None
 
 
 class CatchUp(NamedTuple):
@@ -265,12 +278,14 @@ class Watch(NamedTuple):
         kind: A `WatchKind`.
         called: State indexes: the state, for ARGS.
         args: The arguments to be equal, for ARGS.
+        number: The newest message that the caller has applied.
     """
 
     request: int
     kind: int
     called: list[int]
     args: dict[str, Value] | None
+    number: int
 
 
 class Watched(NamedTuple):
@@ -429,9 +444,9 @@ _FORMS = {
     _KIND_OF[form.cls]: form
     for form in (
         _form(Hello, "nsbbsLL", 4),
-        _form(Welcome, "nbbssn*tnNLL", 6),
-        _form(Sync, "nbi", 3),
-        _form(SnapshotReply, "nnInnnn", 7),
+        _form(Welcome, "nbbssn*tnNLDL", 6),
+        _form(Sync, "nbib", 3),
+        _form(SnapshotReply, "nnInnnn*N", 7),
         _form(CatchUp, "nBn", 2),
         _form(Mutate, "nnIDiL", 5),
         _form(Reply, "nnBn", 3),
@@ -441,7 +456,7 @@ _FORMS = {
         _form(Ack, "nL", 1),
         _form(Bye, "s", 1),
         _form(Refusal, "nnsb", 3),
-        _form(Watch, "nnID", 4),
+        _form(Watch, "nnIDi", 5),
         _form(Watched, "nn", 2),
         _form(Unwatch, "n", 1),
         _form(NsReport, "nnns", 4),

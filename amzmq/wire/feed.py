@@ -7,6 +7,7 @@ carry. Arrays only ever grow at the end: unknown further fields are ignored.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from amzmq.errors import FrameInvalid, InvalidArgs
@@ -22,11 +23,13 @@ class FeedKind(enum.IntEnum):
     UPDATE = 1
     PAYLOAD = 2
     HEARTBEAT = 3
+    SCHEMA = 4
 
 
 UPDATE_BYTE = bytes([FeedKind.UPDATE])
 _PAYLOAD = bytes([FeedKind.PAYLOAD])
 _HEARTBEAT = bytes([FeedKind.HEARTBEAT])
+_SCHEMA = bytes([FeedKind.SCHEMA])
 
 
 class Update(NamedTuple):
@@ -38,6 +41,8 @@ class Update(NamedTuple):
         changes: (index, ticks added), as one flat list.
         checksum: Of the clock afterwards.
         machine_ticks: Added to the machine tick.
+        kind: The `MutationType` of the mutation that made it, -1 for a merged update.
+        called: Indexes of the states that the mutation called.
     """
 
     number: int
@@ -45,11 +50,14 @@ class Update(NamedTuple):
     changes: list[int]
     checksum: int
     machine_ticks: int = 0
+    kind: int = -1
+    called: Sequence[int] = ()
 
     def body(self) -> bytes:
         """Encode."""
-        fields = self if self.machine_ticks else self[:4]
-        return UPDATE_BYTE + encode(fields)
+        if self.kind >= 0:
+            return UPDATE_BYTE + encode(self)
+        return UPDATE_BYTE + encode(self[:5] if self.machine_ticks else self[:4])
 
 
 class PayloadFrame(NamedTuple):
@@ -115,7 +123,25 @@ class Heartbeat(NamedTuple):
         return _HEARTBEAT + encode(self)
 
 
-FeedMessage: TypeAlias = Update | PayloadFrame | Heartbeat
+class SchemaFrame(NamedTuple):
+    """The machine's schema has changed: more states, or another order.
+
+    Attributes:
+        number: Of this message in its stream.
+        schema: As of `schema_value`.
+        tracked: Indexes of the states in the view; None for all.
+    """
+
+    number: int
+    schema: Value
+    tracked: list[int] | None = None
+
+    def body(self) -> bytes:
+        """Encode."""
+        return _SCHEMA + encode(self)
+
+
+FeedMessage: TypeAlias = Update | PayloadFrame | Heartbeat | SchemaFrame
 
 
 def parse_body(body: bytes) -> FeedMessage:
@@ -136,6 +162,8 @@ def parse_body(body: bytes) -> FeedMessage:
         return Heartbeat(*fields[:2])  # type: ignore[arg-type]
     if kind == FeedKind.PAYLOAD:
         return _payload(fields)
+    if kind == FeedKind.SCHEMA:
+        return _schema(fields)
     raise FrameInvalid(f"a feed message of unknown kind {kind}")
 
 
@@ -143,12 +171,29 @@ def _update(fields: list[Value]) -> Update:
     _check("update", fields, 4)
     number, queue_ticks, changes, checksum = fields[:4]
     machine_ticks = fields[4] if len(fields) > 4 else 0
+    kind = fields[5] if len(fields) > 5 else -1
+    called = fields[6] if len(fields) > 6 else ()
     if not isinstance(changes, list) or len(changes) % 2:
         raise FrameInvalid(f"update: changes={changes!r} are no pairs")
-    for value in (number, queue_ticks, checksum, machine_ticks, *changes):
+    if not isinstance(called, (list, tuple)):
+        raise FrameInvalid(f"update: called={called!r} is no list")
+    for value in (number, queue_ticks, checksum, machine_ticks, kind, *changes, *called):
         if type(value) is not int:
             raise FrameInvalid(f"update: {value!r} is no integer")
-    return Update(number, queue_ticks, changes, checksum, machine_ticks)  # type: ignore[arg-type]
+    if kind < 0:  # type: ignore[operator]
+        called = ()
+    return Update(number, queue_ticks, changes, checksum, machine_ticks, kind, called)  # type: ignore[arg-type]
+
+
+def _schema(fields: list[Value]) -> SchemaFrame:
+    _check("schema change", fields, 3)
+    number, schema, tracked = fields[:3]
+    _check_naturals("schema change", [number])
+    if tracked is not None:
+        if not isinstance(tracked, list):
+            raise FrameInvalid(f"schema change: tracked={tracked!r} is no list")
+        _check_naturals("schema change", tracked)
+    return SchemaFrame(number, schema, tracked)  # type: ignore[arg-type]
 
 
 def _payload(fields: list[Value]) -> PayloadFrame:

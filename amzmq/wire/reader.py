@@ -13,13 +13,22 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 import msgpack
 
 from amzmq.errors import FrameInvalid
 from amzmq.wire.checksum import ClockSum
-from amzmq.wire.feed import UPDATE_BYTE, FeedMessage, Heartbeat, PayloadFrame, Update, parse_body
+from amzmq.wire.codec import Value
+from amzmq.wire.feed import (
+    UPDATE_BYTE,
+    FeedMessage,
+    Heartbeat,
+    PayloadFrame,
+    SchemaFrame,
+    Update,
+    parse_body,
+)
 from amzmq.wire.writer import Snapshot
 
 AHEAD_LIMIT = 8192
@@ -29,14 +38,46 @@ AHEAD_LIMIT = 8192
 class ReaderSink(Protocol):
     """Where the stream's content goes, in the source's order."""
 
-    def apply(self, changes: list[int], queue_ticks: int, machine_ticks: int) -> None:
-        """A diff: index, ticks added, index, ticks added, ...; and the counters' growth."""
+    def apply(
+        self,
+        changes: list[int],
+        queue_ticks: int,
+        machine_ticks: int,
+        cause: Update | None = None,
+    ) -> None:
+        """A diff: index, ticks added, index, ticks added, ...; and the counters' growth.
+
+        `cause` is the whole message if it tells of one mutation.
+        """
+
+    def adopt(self, schema: Value, tracked: list[int] | None) -> ClockNow:
+        """Another schema; the clock that is known, in its order.
+
+        Raises:
+            FrameInvalid: It is no schema.
+            SchemaMismatch: It lacks states of the present one; nothing was changed.
+        """
 
     def restore(self, snapshot: Snapshot) -> None:
         """A whole clock, which replaces what was known."""
 
     def deliver(self, payload: PayloadFrame) -> None:
         """A payload."""
+
+
+class ClockNow(NamedTuple):
+    """A clock as the source has told it.
+
+    Attributes:
+        names: The states in index order.
+        ticks: Theirs; 0 for those that are not tracked.
+        queue_tick, machine_tick: The two counters.
+    """
+
+    names: Sequence[str]
+    ticks: Sequence[int]
+    queue_tick: int
+    machine_tick: int
 
 
 class Need(enum.Enum):
@@ -72,6 +113,9 @@ class ReaderCounters:
     overflows: int = 0
 
 
+_Numbered: TypeAlias = Update | PayloadFrame | SchemaFrame
+
+
 class StreamReader:
     """One stream as a follower sees it.
 
@@ -94,7 +138,7 @@ class StreamReader:
         self._sink = sink
         self._count = len(names)
         self._sum = ClockSum(names)
-        self._ahead: dict[int, Update | PayloadFrame] = {}
+        self._ahead: dict[int, _Numbered] = {}
 
     def push(self, data: bytes, start: int = 0) -> int:
         """A message from the feed, or one of a reply; returns its number.
@@ -146,8 +190,6 @@ class StreamReader:
         if isinstance(message, Heartbeat):
             self._check_position(message)
             return
-        if isinstance(message, Update):
-            self._check_indexes(message)
         number = message.number
         if number == self.number + 1 and self.need is not Need.SNAPSHOT:
             if self._use(message) and self.need is Need.MISSING:
@@ -157,12 +199,22 @@ class StreamReader:
         else:
             self._keep(number, message)
 
-    def restore(self, snapshot: Snapshot) -> None:
+    def restore(
+        self, snapshot: Snapshot, schema: Value = None, tracked: list[int] | None = None
+    ) -> None:
         """A snapshot; what was kept aside is applied behind it.
+
+        Args:
+            snapshot: All that is known of the clock.
+            schema: Its schema, as of `schema_value`, if that is another one than was known.
+            tracked: With `schema`: the indexes of the states in the view; None for all.
 
         Raises:
             FrameInvalid: It does not fit the schema, or its checksum is wrong.
+            SchemaMismatch: The schema lacks states of the present one.
         """
+        if schema is not None and snapshot.number >= self.number:
+            self._adopt(schema, tracked)
         if len(snapshot.ticks) != self._count:
             raise FrameInvalid(f"snapshot: {len(snapshot.ticks)} ticks for {self._count} states")
         if snapshot.number < self.number + (self.need is not Need.SNAPSHOT):
@@ -210,18 +262,29 @@ class StreamReader:
             self.need = Need.SNAPSHOT
 
     def _check_indexes(self, update: Update) -> None:
-        for index in update.changes[::2]:
+        for index in (*update.changes[::2], *update.called):
             if not 0 <= index < self._count:
                 raise FrameInvalid(f"update: state index {index} of {self._count} states")
 
-    def _use(self, message: Update | PayloadFrame) -> bool:
+    def _adopt(self, schema: Value, tracked: list[int] | None) -> None:
+        now = self._sink.adopt(schema, tracked)
+        self._count = len(now.names)
+        self._sum = ClockSum(now.names)
+        self._sum.reset(now.ticks, now.queue_tick, now.machine_tick)
+
+    def _use(self, message: _Numbered) -> bool:
         """Apply the next message; False when its checksum shows that we had drifted."""
+        if isinstance(message, SchemaFrame):
+            self._adopt(message.schema, message.tracked)
+            self.number = message.number
+            return True
         if isinstance(message, PayloadFrame):
             self.number = message.number
             self._payloads = message.ordinal
             self.counters.payloads += 1
             self._sink.deliver(message)
             return True
+        self._check_indexes(message)
         changes = message.changes
         total = self._sum.after(changes, message.queue_ticks, message.machine_ticks)
         if ClockSum.value_of(total) != message.checksum:
@@ -231,10 +294,11 @@ class StreamReader:
         self._sum.accept(total)
         self.number = message.number
         self.counters.updates += 1
-        self._sink.apply(changes, message.queue_ticks, message.machine_ticks)
+        cause = message if message.kind >= 0 else None
+        self._sink.apply(changes, message.queue_ticks, message.machine_ticks, cause)
         return True
 
-    def _keep(self, number: int, message: Update | PayloadFrame) -> None:
+    def _keep(self, number: int, message: _Numbered) -> None:
         if len(self._ahead) >= AHEAD_LIMIT:
             self.counters.overflows += 1
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from weakref import WeakKeyDictionary
 
 from amzmq.errors import FrameInvalid, SchemaError
 from amzmq.machine.compiled import CompiledSchema, compile_schema
@@ -14,9 +15,15 @@ _MULTI = 2
 _RELATIONS = ("require", "add", "remove", "after")
 
 
+_hashes: WeakKeyDictionary[CompiledSchema, bytes] = WeakKeyDictionary()
+
+
 def schema_hash(schema: CompiledSchema) -> bytes:
     """8 bytes that are equal only for equal states, relations and order."""
-    return hashlib.sha256(encode(schema_value(schema))).digest()[:8]
+    known = _hashes.get(schema)
+    if known is None:
+        known = _hashes[schema] = hashlib.sha256(encode(schema_value(schema))).digest()[:8]
+    return known
 
 
 def schema_value(schema: CompiledSchema) -> list[Value]:

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgpack
 
 from amzmq.errors import FrameTooLarge
+from amzmq.machine.compiled import CompiledSchema
 from amzmq.wire.checksum import ClockSum
 from amzmq.wire.codec import Value
-from amzmq.wire.feed import UPDATE_BYTE, Heartbeat, PayloadFrame
+from amzmq.wire.feed import UPDATE_BYTE, Heartbeat, PayloadFrame, SchemaFrame
 from amzmq.wire.journal import Journal, JournalLimits
+from amzmq.wire.schema import schema_hash, schema_value
+from amzmq.wire.view import EVERYTHING, Scope, View
 
 FRAME_MARGIN = 64
 """What a body may be shorter than a frame, for the message that carries it another way."""
@@ -42,36 +46,62 @@ class Snapshot:
     checksum: int
 
 
+class Cause(NamedTuple):
+    """The mutation that made one update.
+
+    Attributes:
+        kind: Its `MutationType`.
+        called: The machine's indexes of the states it called.
+    """
+
+    kind: int
+    called: Sequence[int]
+
+
 class StreamWriter:
-    """One stream of a source.
+    """One stream of a source: one view of one machine.
 
     Args:
         stream_id: 8 bytes; what followers subscribe to.
-        names: State names in index order.
+        epoch: 8 bytes of the source's incarnation; numbers mean something within it.
+        schema: The machine's schema.
+        view: What of it is told.
         limits: Of the journal.
         frame_limit: Bytes of the largest frame that may be sent.
 
     Attributes:
+        scope: The view of the present schema.
         encoded: How many messages were encoded, heartbeats included.
+
+    Raises:
+        SchemaMismatch: The view names states that the schema does not have.
     """
 
     def __init__(
         self,
         stream_id: bytes,
-        names: Sequence[str],
+        epoch: bytes,
+        schema: CompiledSchema,
+        view: View = EVERYTHING,
         limits: JournalLimits | None = None,
         frame_limit: int = 1 << 32,
     ) -> None:
         self.stream_id = stream_id
+        self.epoch = epoch
+        self.view = view
+        self.scope = Scope(view, schema)
         self._body_limit = frame_limit - FRAME_MARGIN
-        self.names = tuple(names)
         self.encoded = 0
         self.updates = 0
         self.payloads = 0
+        self._is_plain = self.scope.is_plain
         self._ticks = [0] * len(self.names)
         self._queue_tick = 0
         self._machine_tick = 0
         self._sum = ClockSum(self.names)
+        # Names before each change of the schema, and the last number at which they held.
+        self._former: list[tuple[int, tuple[str, ...]]] = []
+        self._schema_facts: tuple[bytes, Value] | None = None
         self._journal = Journal(limits)
         self._snapshot: Snapshot | None = None
         # Updates are the hot path: a packer of our own costs half of `encode`, and no Update
@@ -88,9 +118,37 @@ class StreamWriter:
         """What was said last."""
         return self._journal
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """State names in the stream's index order."""
+        return self.scope.schema.names
+
+    @property
+    def schema_hash(self) -> bytes:
+        """Of what a follower knows of the schema, and of which states are tracked."""
+        return self._schema_known()[0]
+
+    @property
+    def schema(self) -> Value:
+        """What a follower knows of the schema, as of `schema_value`."""
+        return self._schema_known()[1]
+
+    def _schema_known(self) -> tuple[bytes, Value]:
+        if self._schema_facts is None:
+            known = self.scope.schema
+            self._schema_facts = schema_hash(known), schema_value(known)
+        return self._schema_facts
+
+    def names_at(self, number: int) -> tuple[str, ...]:
+        """The names by which a follower counts that has applied message `number`."""
+        for last, names in self._former:
+            if number <= last:
+                return names
+        return self.names
+
     def begin(self, ticks: Iterable[tuple[int, int]], queue_tick: int, machine_tick: int) -> None:
         """Start from a clock that no message tells of: followers begin with a snapshot."""
-        for index, tick in ticks:
+        for index, tick in self.scope.ticks(ticks):
             self._ticks[index] = tick
         self._queue_tick = queue_tick
         self._machine_tick = machine_tick
@@ -98,15 +156,22 @@ class StreamWriter:
         self._snapshot = None
 
     def update(
-        self, ticks: Iterable[tuple[int, int]], queue_tick: int, machine_tick: int
+        self,
+        ticks: Iterable[tuple[int, int]],
+        queue_tick: int,
+        machine_tick: int,
+        cause: Cause | None = None,
     ) -> bytes | None:
         """The frame that tells of the present ticks; None when nothing is new.
 
         Args:
-            ticks: (index, tick) of the states that may have changed.
+            ticks: (index, tick) of the machine's states that may have changed.
             queue_tick: The present queue tick.
             machine_tick: The present machine tick.
+            cause: The one mutation that made the change, for views that tell each.
         """
+        if not self._is_plain:
+            ticks = self.scope.ticks(ticks)
         known = self._ticks
         changes: list[int] = []
         for index, tick in ticks:
@@ -124,7 +189,10 @@ class StreamWriter:
         checksum = self._sum.advance(changes, queue_ticks, machine_ticks)
         self.updates += 1
         fields = (self._journal.head + 1, queue_ticks, changes, checksum)
-        if machine_ticks:
+        if cause is not None:
+            called = self.scope.called(cause.called)
+            fields = (*fields, machine_ticks, cause.kind, called)  # type: ignore[assignment]
+        elif machine_ticks:
             fields = (*fields, machine_ticks)  # type: ignore[assignment]
         body: bytes = UPDATE_BYTE + self._pack(fields)
         self._journal.append(body)
@@ -132,14 +200,39 @@ class StreamWriter:
         self.encoded += 1
         return self.stream_id + body
 
-    def payload(self, name: str, data: Value, token: bytes, source_tx: str = "") -> bytes:
-        """The frame of a payload for everybody.
+    def change_schema(self, schema: CompiledSchema) -> bytes:
+        """The frame that tells of a schema with more states, or another order of them.
+
+        Ticks are kept by name; what the new states have ticked, the next update tells.
+        """
+        known = dict(zip(self.names, self._ticks, strict=True))
+        self._former.append((self.head, self.names))
+        self.scope = Scope(self.view, schema)
+        self._is_plain = self.scope.is_plain
+        self._schema_facts = None
+        self._ticks = [known.get(name, 0) for name in self.names]
+        self._sum = ClockSum(self.names)
+        self._sum.reset(self._ticks, self._queue_tick, self._machine_tick)
+        return self._say(SchemaFrame(self.head + 1, self.schema, self.scope.tracked).body())
+
+    def payload(
+        self,
+        name: str,
+        data: Value,
+        token: bytes,
+        source_tx: str = "",
+        blob: list[Value] | None = None,
+        source: str = "",
+    ) -> bytes:
+        """The frame of a payload for everybody; the arguments are those of `PayloadFrame`.
 
         Raises:
             InvalidArgs: `data` has no form on the wire; nothing has been numbered then.
             FrameTooLarge: It is larger than a frame may be; likewise.
         """
-        message = PayloadFrame(self.head + 1, self.payloads + 1, name, data, token, source_tx)
+        message = PayloadFrame(
+            self.head + 1, self.payloads + 1, name, data, token, source_tx, blob, source
+        )
         body = message.body()
         if len(body) > self._body_limit:
             raise FrameTooLarge(

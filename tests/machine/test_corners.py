@@ -17,6 +17,9 @@ from tests.machine.helpers import PATIENCE, plain, recorded
 class Frozen(MachineView):
     """The least that reads: no state is ever active."""
 
+    _queue_tick = 1
+    _machine_tick = 0
+
     def _active_names(self) -> frozenset[str]:
         return frozenset()
 

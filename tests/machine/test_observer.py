@@ -29,11 +29,11 @@ def test_observer_is_woken_once_and_reads_what_changed(make: type[Machine]) -> N
     machine.add("A", "C")
     machine.remove("C")
     assert len(woken) == 1
-    ticks, queue_tick, machine_tick = machine.read_changes(observer)
+    ticks, queue_tick, machine_tick, _ = machine.read_changes(observer)
     assert (dict(ticks), queue_tick, machine_tick) == ({0: 1, 2: 2}, 3, 0)
     machine.add("A")
     assert len(woken) == 2
-    ticks, queue_tick, _ = machine.read_changes(observer)
+    ticks, queue_tick, _, _ = machine.read_changes(observer)
     assert (dict(ticks), queue_tick) == ({}, 4)
     machine.unobserve_clock(observer)
     machine.add("D")

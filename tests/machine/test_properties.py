@@ -199,7 +199,7 @@ def test_observers_see_every_change(schema: dict[str, State], moves: list[Move])
     followed = dict(machine.observe_clock(observer).ticks)
     for move in moves:
         make(machine, move)
-        ticks, queue_tick, _ = machine.read_changes(observer)
+        ticks, queue_tick, _, _ = machine.read_changes(observer)
         followed.update(ticks)
         assert tuple(followed.values()) == machine.time()
         assert queue_tick == machine.queue_tick

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from amzmq.errors import NotConnected, Refused
+from amzmq.errors import NotConnected, Refused, SchemaMismatch
 from amzmq.machine import Machine, Result, State
 from amzmq.net import MemoryNetwork
 from amzmq.rpc import Client, Mux
@@ -44,10 +44,18 @@ async def test_a_schema_that_is_known_is_not_sent(world: World, known: bool) -> 
     assert client.net_mach.is_("A")
 
 
-async def test_a_schema_that_is_known_wrongly_is_replaced_by_the_source_s(world: World) -> None:
+async def test_a_schema_that_is_known_in_part_is_replaced_by_the_source_s(world: World) -> None:
     mux = await world.serve()
-    client = await world.follow(schema={"Wrong": State()})
+    client = await world.follow(schema={"A": State()})
     assert client.net_mach.schema == mux.source.schema
+
+
+async def test_a_source_that_lacks_expected_states_is_refused_with_a_reason(world: World) -> None:
+    await world.serve()
+    client = world.client(schema={"Wrong": State()})
+    client.start()
+    with pytest.raises(SchemaMismatch, match="has no Wrong"):
+        await soon(client.ready())
 
 
 async def test_a_late_joiner_begins_with_everything(world: World) -> None:
@@ -137,7 +145,7 @@ async def test_a_source_without_the_wanted_machine_refuses(
     hello = client.hello
     monkeypatch.setattr(client, "hello", lambda: hello()._replace(machine_id="other"))
     client.start()
-    with pytest.raises(Refused, match="no machine 'other' here; there is 'src'"):
+    with pytest.raises(Refused, match="no machine 'other' here; there is: src"):
         await soon(client.ready())
     assert mux.counters.hellos == 1
     assert mux.mach.not_("HasClients")

@@ -84,7 +84,7 @@ async def test_a_silent_client_is_given_up_and_others_are_not(world: World) -> N
 async def test_a_client_that_was_given_up_by_mistake_comes_back_by_itself(world: World) -> None:
     mux = await world.serve(heartbeat=0.05)
     client = await world.follow("one")
-    mux._on_message(next(iter(mux._servers)), to_frame(Bye("by mistake")), ())
+    mux._on_message(mux._sessions.peers()[0][0], to_frame(Bye("by mistake")), ())
     assert mux.mach.not_("HasClients")
     await until(lambda: "rc-one" in mux.clients)
     await soon(client.mach.when("Ready"))
@@ -161,7 +161,7 @@ async def test_the_states_of_a_client_on_its_way(world: World) -> None:
 async def test_the_states_of_a_server(world: World) -> None:
     mux = await world.serve()
     client = await world.follow("one")
-    server = next(iter(mux._servers.values()))
+    server = mux.servers[0]
     assert server.mach.id == "rs-one" or server.mach.id == "rs-rc-one"
     assert server.mach.is_("Start", "RpcReady", "ClientConnected", "HandshakeDone", "Ready")
     assert server.mach.not_("Handshaking", "RpcStarting", "RpcAccepting")

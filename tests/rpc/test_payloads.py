@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from amzmq.errors import InvalidArgs, NotConnected
+from amzmq.errors import InvalidArgs, LimitExceeded, NotConnected
 from amzmq.machine import Event
 from amzmq.net.options import SocketOptions
-from amzmq.rpc import Client, Consumer, Payload
+from amzmq.rpc import Consumer, Payload
 from amzmq.wire.control import Ack, Directed
 
 from .rig import Losing, Payloads, World, level, soon, turns, until
@@ -16,7 +16,7 @@ from .rig import Losing, Payloads, World, level, soon, turns, until
 async def test_a_payload_goes_to_every_follower(world: World) -> None:
     mux = await world.serve()
     taken = [Payloads(await world.follow()) for _ in range(3)]
-    token = mux.send_payload("price", {"usd": 1.5, "raw": b"\x00", "list": [1, None]})
+    token = mux.send_payload("price", {"usd": 1.5, "raw": b"\x00", "list": [1, None]}).token
     await until(lambda: all(at.all for at in taken))
     for at in taken:
         expected = Payload("price", {"usd": 1.5, "raw": b"\x00", "list": [1, None]}, token, "src")
@@ -174,10 +174,6 @@ async def test_a_payload_that_cannot_travel_harms_nobody(
 # What a client is sent alone is kept until it has confirmed it.
 
 
-async def one_server(client: Client, mux: object) -> object:
-    return next(iter(mux._servers.values()))  # type: ignore[attr-defined]
-
-
 async def test_a_directed_payload_that_was_lost_is_sent_again_before_later_ones(
     world: World,
 ) -> None:
@@ -196,8 +192,8 @@ async def test_a_lost_confirmation_is_made_up_for_and_nothing_comes_twice(world:
     taken = Payloads(client)
     world.network.control_fault = Losing(Ack)
     mux.send_payload("n", 1, destination="one")
-    server = next(iter(mux._servers.values()))
-    await until(lambda: taken.all and not server.unacknowledged)
+    server = mux.servers[0]
+    await until(lambda: taken.all and not len(server.outbox))
     assert taken.data == [1]
 
 
@@ -248,12 +244,12 @@ async def test_directed_payloads_arrive_after_the_client_was_given_up(world: Wor
 async def test_an_outbox_that_is_full_refuses_further_payloads(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("amzmq.rpc.server.OUTBOX_LIMIT", 3)
+    monkeypatch.setattr("amzmq.rpc.outbox.OUTBOX_LIMIT", 3)
     mux = await world.serve()
     await world.follow("one")
     for n in range(3):
         mux.send_payload("n", n, destination="one")
-    with pytest.raises(InvalidArgs, match="rc-one has not confirmed 3 payloads"):
+    with pytest.raises(LimitExceeded, match="rc-one has not confirmed 3 payloads"):
         mux.send_payload("n", 3, destination="one")
     await turns()
     mux.send_payload("n", 3, destination="one")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from amzmq.errors import ConnectFailed, NotConnected, OutcomeUnknown
+from amzmq.errors import ConnectFailed, NotConnected, OutcomeUnknown, SchemaMismatch
 from amzmq.machine import Machine, Result, State
 from amzmq.wire.control import Mutate, Reply
 from amzmq.wire.journal import JournalLimits
 
-from .rig import Losing, Payloads, World, clock_of, level, machine, soon, turns, until
+from .rig import SCHEMA, Losing, Payloads, World, clock_of, level, machine, soon, turns, until
 
 
 async def cut_and_heal(world: World, mux_changes: object = None) -> None:
@@ -190,21 +190,35 @@ async def test_even_a_client_that_was_given_up_meanwhile_runs_its_call_once(worl
     assert mux.source.tick("Multi") == 1
 
 
-async def test_a_source_restarted_with_another_schema_gets_another_replica(world: World) -> None:
+async def test_a_source_restarted_with_a_grown_schema_keeps_the_replica_and_its_waits(
+    world: World,
+) -> None:
     mux = await world.serve()
     client = await world.follow()
-    old = client.net_mach
-    waiting = old.when("A")
+    net = client.net_mach
+    waiting = net.when("Multi")
     await mux.stop()
-    other = Machine({"New": State(auto=True)}, id="other")
-    await world.serve(other)
-    await until(lambda: client.net_mach is not old)
-    await soon(client.mach.when("Ready"))
-    assert old.is_disposed
+    grown = machine("other", {"New": State(auto=True), **SCHEMA})
+    grown.add("A")
+    await world.serve(grown)
+    await level(grown, client)
+    assert client.net_mach is net
+    assert net.is_("New")
+    assert net.remote_id == "other"
+    assert not waiting.done()
+    assert await soon(net.add("Multi")) == Result.EXECUTED
     await soon(waiting)
-    assert await soon(client.net_mach.add("New")) == Result.EXECUTED
-    assert client.net_mach.is_("New")
-    assert client.net_mach.remote_id == "other"
+
+
+async def test_a_source_restarted_with_fewer_states_is_refused_with_a_reason(world: World) -> None:
+    mux = await world.serve()
+    client = await world.follow()
+    await mux.stop()
+    await world.serve(Machine({"New": State(auto=True)}, id="other"))
+    await soon(client.mach.when("ConnRetryFailed"))
+    assert client.net_mach.has("A")
+    with pytest.raises(SchemaMismatch, match="has no A B"):
+        await soon(client.ready())
 
 
 @pytest.mark.parametrize("retries", [0, 2])

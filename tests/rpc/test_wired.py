@@ -49,7 +49,9 @@ async def wired() -> AsyncIterator[Wired]:
 
 def deafen(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client hears nothing of the feed until the patch is undone."""
-    monkeypatch.setattr(client, "on_frame", lambda frame: None)
+    follower = client.follower
+    push = follower._push
+    monkeypatch.setattr(follower, "_push", lambda data, start=0: 0 if start else push(data, start))
 
 
 async def test_what_a_client_missed_may_be_larger_than_a_frame(

@@ -55,8 +55,8 @@ MESSAGES: list[Message] = [
         ["machine", "relay"],
         ["zstd"],
     ),  # fmt: skip
-    Sync(1, b"epoch", 7),
-    SnapshotReply(1, 7, [0, 1, 2**40], 3, 1, 2, 2**32 - 1),
+    Sync(1, b"epoch", 7, b"hash"),
+    SnapshotReply(1, 7, [0, 1, 2**40], 3, 1, 2, 2**32 - 1, [["A", 0]], [0, 2]),
     CatchUp(1, [b"one", b"two"], 9),
     Mutate(1, 0, [0, 5], {"user": 42}, -1, ["machine", "tx", 7]),
     Reply(1, 0, [b"one"], 9),
@@ -66,7 +66,7 @@ MESSAGES: list[Message] = [
     Ack(3, [[2, "nobody"]]),
     Bye("the client stops"),
     Refusal(0, RefusalCode.STOPPING, "later", b"token"),
-    Watch(3, WatchKind.ARGS, [4], {"user": 42}),
+    Watch(3, WatchKind.ARGS, [4], {"user": 42}, 7),
     Watched(3, 17),
     Unwatch(3),
     NsReport(5, 1, 1, "no such state"),
@@ -77,8 +77,8 @@ MESSAGES: list[Message] = [
 ]
 KINDS = [type(message) for message in MESSAGES]
 OPTIONAL = {
-    Hello: 3, Welcome: 6, Mutate: 1, Reply: 1, CatchUp: 1, Directed: 3, Ping: 1, Ack: 1,
-    Refusal: 1, Chunk: 1,
+    Hello: 3, Welcome: 7, Mutate: 1, Reply: 1, CatchUp: 1, Directed: 3, Ping: 1, Ack: 1,
+    Refusal: 1, Chunk: 1, Sync: 1, SnapshotReply: 2,
 }  # fmt: skip
 """How many fields at the end may be missing."""
 
@@ -97,9 +97,9 @@ STRATEGIES = {
     "D": st.none() | st.dictionaries(st.text(), values, max_size=3),
 }
 FORMS = {
-    Hello: "nsbbsLL", Welcome: "nbbssn*tnNLL", Sync: "nbi", SnapshotReply: "nnInnnn",
+    Hello: "nsbbsLL", Welcome: "nbbssn*tnNLDL", Sync: "nbib", SnapshotReply: "nnInnnn*N",
     CatchUp: "nBn", Mutate: "nnIDiL", Reply: "nnBn", Ping: "in", Pong: "n", Directed: "nns*bsLs",
-    Ack: "nL", Bye: "s", Refusal: "nnsb", Watch: "nnID", Watched: "nn", Unwatch: "n",
+    Ack: "nL", Bye: "s", Refusal: "nnsb", Watch: "nnIDi", Watched: "nn", Unwatch: "n",
     NsReport: "nnns", List: "n", Listing: "nl", Fetch: "bnn", Chunk: "bnns",
 }  # fmt: skip
 

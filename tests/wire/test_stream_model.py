@@ -9,9 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from amzmq.wire.feed import Update, parse_body
 from amzmq.wire.journal import JournalLimits
 from amzmq.wire.reader import Need
-from amzmq.wire.writer import Snapshot, StreamWriter
+from amzmq.wire.writer import Snapshot
 
-from .rig import ID, NAMES, Replica, Source
+from .rig import Replica, Source, writer_of
 
 Clock = tuple[tuple[int, ...], int, int]
 
@@ -22,7 +22,7 @@ class Follow(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         limits = JournalLimits(messages=6)
-        self.source = Source(StreamWriter(ID, NAMES, limits))
+        self.source = Source(writer_of(limits))
         self.replica = Replica()
         self.on_the_way: list[bytes] = []
         self.answers: list[list[bytes] | Snapshot] = []

@@ -12,12 +12,11 @@ from amzmq.wire.feed import Heartbeat, PayloadFrame, Update, parse_body
 from amzmq.wire.journal import JournalLimits
 from amzmq.wire.writer import Snapshot, StreamWriter
 
-ID = b"streamid"
-NAMES = ["A", "B", "C"]
+from .rig import ID, NAMES, writer_of
 
 
 def writer(limits: JournalLimits | None = None) -> StreamWriter:
-    made = StreamWriter(ID, NAMES, limits)
+    made = writer_of(limits)
     made.begin(enumerate([0, 4, 0]), 5, 1)
     return made
 

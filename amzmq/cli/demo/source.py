@@ -80,7 +80,8 @@ class _Publisher:
             "digest": file.digest,
             "at": time.monotonic_ns(),
         }
-        self.tally.take(self._mux.send_payload("file", data, event=event), file.digest)
+        receipt = self._mux.send_payload("file", data, event=event)
+        self.tally.take(receipt.token, file.digest)
 
 
 async def run(options: Options, screen: Screen) -> Verdict:
