@@ -90,3 +90,16 @@ def _ipc_is_served(endpoint: str) -> bool:
         except OSError:
             return False
         return True
+
+
+def feed_endpoint(bind: str) -> str:
+    """The default feed endpoint beside a conversation's."""
+    scheme, _, rest = bind.partition("://")
+    if scheme != "tcp":
+        return f"{bind}.feed"
+    host, _, port = rest.rpartition(":")
+    if port in ("0", "*"):
+        return bind
+    if not port.isdigit():
+        raise AddressInvalid(bind, "the port is missing")
+    return f"tcp://{host}:{int(port) + 1}"

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from amzmq.machine import Machine
 from amzmq.rpc.netmach import NetworkMachine
 from amzmq.rpc.server import ClientId, Server
+from amzmq.rpc.sources import Sources
 from amzmq.wire.view import View
 
-if TYPE_CHECKING:
-    from amzmq.rpc.mux import Mux
+MakeServerFn: TypeAlias = Callable[[bytes, ClientId, Machine | NetworkMachine, View], Server]
+"""Makes the server of a connection: its peer id, who it is, the machine, the view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,10 @@ class ServerRequest:
     machine_id: str
     view: View
     user: str
-    _mux: Mux = field(repr=False)
     _peer: bytes = field(repr=False)
     _incarnation: bytes = field(repr=False)
+    _sources: Sources = field(repr=False)
+    _make_server: MakeServerFn = field(repr=False)
 
     def serve(
         self, source: Machine | NetworkMachine | None = None, view: View | None = None
@@ -47,8 +49,8 @@ class ServerRequest:
             Refused: There is no such machine here, or the view does not fit it.
         """
         client = ClientId(self.client_id, self._incarnation)
-        machine = self._mux.source_of(self.machine_id) if source is None else source
-        return self._mux.make_server(self._peer, client, machine, view or self.view)
+        machine = self._sources.find(self.machine_id) if source is None else source
+        return self._make_server(self._peer, client, machine, view or self.view)
 
 
 NewServerFn: TypeAlias = Callable[[ServerRequest], Server]

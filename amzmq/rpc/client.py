@@ -6,15 +6,12 @@ import asyncio
 import logging
 import secrets
 import threading
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
 
 from amzmq.errors import (
-    AmzmqError,
     CallTimeout,
     ConnectFailed,
-    FrameInvalid,
     InvalidArgs,
     LimitExceeded,
     NotConnected,
@@ -22,46 +19,33 @@ from amzmq.errors import (
     SchemaMismatch,
 )
 from amzmq.machine import Machine, MutationType, Result, Schema, States, Time, Wait
-from amzmq.machine.compiled import CompiledSchema, compile_schema
+from amzmq.machine.compiled import compile_schema
 from amzmq.machine.event import HasSource
 from amzmq.machine.schema import definitions_of
 from amzmq.net import Transport, ZmqTransport
-from amzmq.rpc.calls import Calls, refusal
+from amzmq.rpc.calls import Calls
 from amzmq.rpc.connection import Connection
+from amzmq.rpc.conversation import Conversation
 from amzmq.rpc.deliveries import Deliveries
-from amzmq.rpc.follower import Follower, follower_of
-from amzmq.rpc.listing import MachineInfo, machines_of
+from amzmq.rpc.follower import Follower
+from amzmq.rpc.following import Following
+from amzmq.rpc.listing import MachineInfo
 from amzmq.rpc.netmach import NetworkMachine
-from amzmq.rpc.options import ClientOptions
+from amzmq.rpc.options import ClientOptions, state_names
 from amzmq.rpc.payload import QUEUE_LIMIT, Payload, PayloadIterator
 from amzmq.rpc.retry import RetryPolicy
 from amzmq.rpc.watches import Watches
 from amzmq.states import ClientStates, ConsumerStates
 from amzmq.wire.control import (
-    PROTOCOL_VERSION,
     Ack,
-    Bye,
-    CatchUp,
     Directed,
-    Hello,
-    List,
-    Listing,
     Message,
     Mutate,
     NsReport,
-    Pong,
-    Refusal,
-    RefusalCode,
-    Reply,
-    SnapshotReply,
     Sync,
-    Watched,
     WatchKind,
-    Welcome,
-    from_frame,
 )
 from amzmq.wire.feed import PayloadFrame
-from amzmq.wire.schema import schema_from_value, schema_hash
 from amzmq.wire.view import View
 
 _log = logging.getLogger("amzmq.client")
@@ -106,11 +90,8 @@ class Client:
     Attributes:
         mach: The client's own state machine (`ClientStates`).
         view: What of the machine is followed.
-        epoch: Of the source.
-        resumed: Whether the source remembers this client from before.
-        heartbeat: Seconds between heartbeats, as the source wants it.
-        ns: What became of the mutations without reply (`NetworkMachine.add_ns`), as far as the
-            source has reported; `sync` brings it up to date.
+        options: Its timings and limits.
+        consumer: Gets the payloads, if there is one.
 
     >>> async def follow(addr: str) -> None:
     ...     async with Client(addr, name="reader") as client:
@@ -163,8 +144,8 @@ class Client:
             )
         self.view = View(
             not no_schema,
-            _state_names("allowed_states", allowed_states),
-            _state_names("skipped_states", skipped_states) or frozenset(),
+            state_names("allowed_states", allowed_states),
+            state_names("skipped_states", skipped_states) or frozenset(),
             sync_shallow_clocks,
             sync_mutations,
         )
@@ -194,33 +175,24 @@ class Client:
             # undoing a state for it would leave the connection half made.
             handler_timeout=10.0,
         )
-        self.epoch = b""
-        self.resumed = False
-        self.heartbeat = 1.0
-        self.ns = NsReport(0, 0, 0, "")
+        expected = None if schema is None else compile_schema(definitions_of(schema))
+        self.following = Following(
+            self.mach.id.removeprefix("rc-"),
+            self.view,
+            expected,
+            mutation_filtering,
+            transport,
+            self,
+        )
+        self.deliveries = Deliveries(self.mach.id, consumer, self._number, self._arrived)
         self._machine_id = machine
-        self._filters = mutation_filtering
-        self._schema: CompiledSchema | None = None
-        if schema is not None:
-            self._schema = compile_schema(definitions_of(schema))
         self._given_transport = transport
         self._transport: Transport | None = None
         self._incarnation = secrets.token_bytes(8)
-        self._net: NetworkMachine | None = None
-        self._follower: Follower | None = None
-        self._former: list[Follower] = []
-        self._past: Counter[str] = Counter()
-        self._joined: dict[str, int] = {}
         self._calls: Calls | None = None
         self._watches: Watches | None = None
         self._connection: Connection | None = None
-        self._deliveries = Deliveries(self.mach.id, consumer, self._number, self._arrived)
-        self._listings: dict[int, asyncio.Future[Listing]] = {}
-        self._last_listing = 0
-        self._last_heard = 0.0
-        self._ns_sent = 0
-        self._ns_lost = 0
-        self._garbage = 0
+        self._conversation: Conversation | None = None
 
     # Life.
 
@@ -240,6 +212,9 @@ class Client:
             )
             self._watches = Watches(self._send, self._number)
             self._connection = Connection(self)
+            self._conversation = Conversation(
+                self, self._connection, self._incarnation, self._machine_id
+            )
             self.mach.bind(self._connection, id="connection")
         assert self._connection is not None
         if self.mach.is_("Start"):
@@ -287,7 +262,7 @@ class Client:
 
     async def stop(self) -> None:
         """Say goodbye, close the connection, let go of the replica."""
-        self._deliveries.end()
+        self.deliveries.end()
         if self._calls is not None:
             self._calls.end(NotConnected("the client was stopped; the call may have run"))
         if self.mach.is_("Connected"):
@@ -297,12 +272,12 @@ class Client:
         await self.mach.when_disposed()
         if self._watches is not None:
             self._watches.end()
-        for listing in self._listings.values():
-            listing.cancel()
-        if self._net is not None:
-            self._net.dispose()
-            await self._net.when_disposed()
-        self._leave()
+        if self._conversation is not None:
+            self._conversation.end()
+        if (net := self.following.net) is not None:
+            net.dispose()
+            await net.when_disposed()
+        self.following.leave()
         try:
             async with asyncio.timeout(self.options.disconn_timeout):
                 await self._close()
@@ -313,20 +288,10 @@ class Client:
             )  # fmt: skip
 
     async def _close(self) -> None:
-        former, self._former = self._former, []
-        for follower in former:
-            await follower.close()
+        await self.following.close()
         if self._transport is not None:
             transport, self._transport = self._transport, None
             await transport.close()
-
-    def _leave(self) -> None:
-        """Follow no stream; its sockets are released by whoever leaves last."""
-        if self._follower is not None:
-            self._past = Counter(self._streamed())
-            self._follower.leave(self)
-            self._former.append(self._follower)
-            self._follower = None
 
     async def __aenter__(self) -> Client:
         self.start()
@@ -374,13 +339,27 @@ class Client:
     @property
     def last_msg_at(self) -> float:
         """Loop time of the last message from the source; 0 before the first."""
-        feed = 0.0 if self._follower is None else self._follower.last_frame_at
-        return max(self._last_heard, feed)
+        feed = 0.0 if self.following.follower is None else self.following.follower.last_frame_at
+        heard = 0.0 if self._conversation is None else self._conversation.heard_at
+        return max(heard, feed)
 
     @property
-    def last_heard(self) -> float:
-        """Loop time of the last message of the conversation."""
-        return self._last_heard
+    def epoch(self) -> bytes:
+        """Of the source's present incarnation; b"" before it was reached."""
+        return self.following.epoch
+
+    @property
+    def heartbeat(self) -> float:
+        """Seconds between heartbeats, as the source wants it."""
+        return self.conversation.heartbeat
+
+    @property
+    def ns(self) -> NsReport:
+        """What became of mutations without reply (`NetworkMachine.add_ns`).
+
+        As far as the source has reported; `sync` brings it up to date.
+        """
+        return self.conversation.ns
 
     @property
     def net_mach(self) -> NetworkMachine:
@@ -389,15 +368,21 @@ class Client:
         Raises:
             NotConnected: The source has not been reached yet.
         """
-        if self._net is None:
+        if self.following.net is None:
             raise NotConnected(f"no replica of {self.addr} yet; wait for Ready")
-        return self._net
+        return self.following.net
 
     @property
     def follower(self) -> Follower:
         """What keeps the replica level with the source."""
-        assert self._follower is not None, "the source has not been reached yet"
-        return self._follower
+        assert self.following.follower is not None, "the source has not been reached yet"
+        return self.following.follower
+
+    @property
+    def conversation(self) -> Conversation:
+        """What is said to the source, and by it."""
+        assert self._conversation is not None, "not started"
+        return self._conversation
 
     @property
     def calls(self) -> Calls:
@@ -418,16 +403,17 @@ class Client:
 
     def metrics(self) -> dict[str, int]:
         """All counters by name; they only ever grow."""
-        counts: dict[str, int] = {"garbage": self._garbage, "calls": self.call_count}
-        counts["payloads_dropped"] = self._deliveries.dropped
-        counts["payloads_failed"] = self._deliveries.failed
-        counts["ns_sent"] = self._ns_sent
-        counts["ns_lost"] = self._ns_lost
-        counts["ns_received"] = self.ns.received
-        counts["ns_canceled"] = self.ns.canceled
-        counts["ns_refused"] = self.ns.refused
-        if self._net is not None:
-            counts["calls_filtered"] = self._net.filtered
+        streamed = self.following.counts()
+        counts: dict[str, int] = {"garbage": streamed.pop("garbage", 0), "calls": self.call_count}
+        counts["payloads_dropped"] = self.deliveries.dropped
+        counts["payloads_failed"] = self.deliveries.failed
+        if (said := self._conversation) is not None:
+            counts["garbage"] += said.garbage
+            counts["ns_sent"] = said.ns_sent
+            counts["ns_lost"] = said.ns_lost
+            counts["ns_received"], counts["ns_canceled"], counts["ns_refused"], _ = said.ns
+        if self.following.net is not None:
+            counts["calls_filtered"] = self.following.net.filtered
         if self._watches is not None:
             counts["waits_refused"] = self._watches.refusals
         if self._calls is not None:
@@ -435,17 +421,7 @@ class Client:
             counts["calls_offline"] = self._calls.offline
         if self._connection is not None:
             counts["connects"] = self._connection.connects
-        streamed = self._streamed()
-        counts["garbage"] += streamed.pop("garbage", 0)
         return counts | streamed
-
-    def _streamed(self) -> dict[str, int]:
-        """What happened on the streams since this client came to them."""
-        counts = self._past.copy()
-        if self._follower is not None:
-            counts.update(self._follower.counts())
-            counts.subtract(self._joined)
-        return dict(counts)
 
     async def sync(self) -> Time:
         """Catch up with everything the source did so far; e.g. after `add_ns`.
@@ -471,19 +447,7 @@ class Client:
         Raises:
             NotConnected: There is no source at this moment, or it did not answer.
         """
-        self._last_listing += 1
-        request = self._last_listing
-        answer: asyncio.Future[Listing] = asyncio.get_running_loop().create_future()
-        self._listings[request] = answer
-        try:
-            async with asyncio.timeout(self.options.call_timeout):
-                if not self._send(List(request)):
-                    raise NotConnected(f"{self.addr} is not connected; wait for Ready")
-                return machines_of(await answer)
-        except TimeoutError:
-            raise NotConnected(f"{self.addr} did not answer in time") from None
-        finally:
-            del self._listings[request]
+        return await self.conversation.machines(self.options.call_timeout)
 
     async def args(self) -> tuple[str, ...]:
         """``Class.argument`` names of the typed arguments that the source has registered.
@@ -503,11 +467,11 @@ class Client:
             names: Which kinds; all when empty.
             limit: How many are kept for a slow reader before the oldest is dropped and counted.
         """
-        return self._deliveries.iterate(names, limit)
+        return self.deliveries.iterate(names, limit)
 
     def on_payload(self, callback: Callable[[Payload], None]) -> None:
         """Call `callback` for each payload, in order with the states; it must not block."""
-        self._deliveries.call(callback)
+        self.deliveries.call(callback)
 
     def _arrived(self, payload: Payload) -> bool:
         if self.consumer is not None:
@@ -517,14 +481,14 @@ class Client:
     def deliver(self, frame: PayloadFrame) -> None:
         """A payload of the stream; from its follower."""
         source = frame.source or self.net_mach.remote_id
-        self._deliveries.deliver(
+        self.deliveries.deliver(
             Payload(frame.name, frame.data, frame.token, source, frame.source_tx)
         )
 
-    def _on_directed(self, message: Directed) -> None:
+    def take_directed(self, message: Directed) -> None:
         """A payload for this client alone: once, and not before the states it follows."""
-        self._acknowledge(self._deliveries.direct(message))
-        if self._deliveries.waiting:
+        self._acknowledge(self.deliveries.direct(message))
+        if self.deliveries.waiting:
             self.follower.await_number(self)
 
     def _acknowledge(self, ack: Ack | None) -> None:
@@ -534,21 +498,10 @@ class Client:
     def applied(self, number: int) -> bool:
         """The stream is applied up to `number`: what waited for that may go on; is there more?"""
         waits = self.calls.applied(number) | self.watches.applied(number)
-        if not self._deliveries.waiting:
+        if not self.deliveries.waiting:
             return waits
-        source = "" if self._net is None else self._net.remote_id
-        self._acknowledge(self._deliveries.applied(number, source))
-        return waits or self._deliveries.waiting
-
-    def pause(self) -> None:
-        """The conversation is gone: the follower cannot ask by it."""
-        if self._follower is not None:
-            self._follower.pause(self)
-
-    @property
-    def feed(self) -> str:
-        """Where the stream comes from; "" before it does."""
-        return "" if self._follower is None else self._follower.feed
+        self._acknowledge(self.deliveries.applied(number, self.net_mach.remote_id))
+        return waits or self.deliveries.waiting
 
     def ask(self, message: Sync) -> bool:
         """Put a question of the follower's."""
@@ -603,7 +556,7 @@ class Client:
         message = Mutate(0, kind, list(called), given, self._number(), source)
         if not (self.mach.is_("Ready") and self._send(message)):
             return Result.CANCELED
-        self._ns_sent += 1
+        self.conversation.ns_sent += 1
         return Result.EXECUTED
 
     def watch(
@@ -626,177 +579,12 @@ class Client:
 
     # The conversation.
 
-    def hello(self) -> Hello:
-        """How this client introduces itself."""
-        known = self._schema if self._net is None else self._net.compiled
-        return Hello(
-            PROTOCOL_VERSION,
-            self.mach.id,
-            self._incarnation,
-            b"" if known is None else schema_hash(known),
-            self._machine_id,
-            self.view.value(),
-        )
-
-    def on_message(self, frame: bytes, blobs: object) -> None:
-        """A message of the conversation arrived."""
-        self._last_heard = self._loop.time()
-        try:
-            message = from_frame(frame)
-        except FrameInvalid as error:
-            self._count_garbage(str(error))
-            return
-        if isinstance(message, Reply):
-            self._on_reply(message)
-        elif isinstance(message, Pong):
-            pass  # `last_msg_at` is all it is for
-        elif isinstance(message, Welcome):
-            self._on_welcome(message)
-        elif isinstance(message, Refusal):
-            self._on_refusal(message)
-        elif isinstance(message, Bye):
-            self._on_bye(message)
-        elif isinstance(message, NsReport):
-            self._on_ns_report(message)
-        elif isinstance(message, Listing):
-            self._on_listing(message)
-        elif self._follower is None:
-            self._count_garbage(f"{type(message).__name__} before Welcome")
-        else:
-            self._on_followed(self._follower, message)
-
-    def _on_followed(self, follower: Follower, message: Message) -> None:
-        """What only makes sense while a stream is followed."""
-        if isinstance(message, CatchUp):
-            follower.on_catch_up(message)
-        elif isinstance(message, SnapshotReply):
-            follower.on_snapshot(message)
-        elif isinstance(message, Directed):
-            self._on_directed(message)
-        elif isinstance(message, Watched):
-            if self.watches.happened(message.request, message.head):
-                follower.await_number(self)
-                follower.expect(message.head)
-        else:
-            self._count_garbage(f"{type(message).__name__} is not for a client")
-
-    def _on_reply(self, message: Reply) -> None:
-        if self._follower is None:
-            return
-        head = message.head or self._follower.on_bodies(message.bodies)
-        if self.calls.replied(message.request, message.result, head):
-            self._follower.await_number(self)
-            self._follower.expect(head)
-
-    def _on_ns_report(self, message: NsReport) -> None:
-        if message.refused > self.ns.refused:
-            _log.warning(
-                "[%s] mutations without reply: %d refused so far, the last one: %s",
-                self.mach.id, message.refused, message.reason,
-            )  # fmt: skip
-        self.ns = message
-
-    def _on_listing(self, message: Listing) -> None:
-        answer = self._listings.get(message.request)
-        if answer is not None and not answer.done():
-            answer.set_result(message)
-
-    def _on_welcome(self, message: Welcome) -> None:
-        assert self._connection is not None
-        try:
-            self._adopt(message)
-        except FrameInvalid as error:
-            self._count_garbage(str(error))
-            return
-        except SchemaMismatch as error:
-            self._connection.fail(error)
-            return
-        self.resumed = message.resumed and message.epoch == self.epoch
-        if not self.resumed:
-            self._deliveries.start_over()
-            self._ns_lost += self._ns_sent - self.ns.received
-            self.ns = NsReport(0, 0, 0, "")
-            self._ns_sent = 0
-        self.epoch = message.epoch
-        self._connection.request_limit = message.request_limit
-        self.heartbeat = message.heartbeat_ms / 1000
-        try:
-            self.follower.join(self, _reachable(message.feed, self.addr))
-        except AmzmqError as error:
-            self._connection.fail(error)
-        else:
-            self._connection.welcomed()
-
-    def _adopt(self, message: Welcome) -> None:
-        """Follow the stream of the Welcome, with the replica that there is, or a new one.
-
-        Raises:
-            FrameInvalid: What it says of the schema cannot be read.
-            SchemaMismatch: The schema lacks states that are known here.
-        """
-        schema = self._schema if self._net is None else self._net.compiled
-        if message.schema is not None:
-            told = schema_from_value(message.schema)
-            if self._schema is not None and self.view.schema:
-                _check_expected(self._schema, told)
-            schema = told
-        if schema is None:
-            raise FrameInvalid("Welcome without a schema, and none is known")
-        transport = self._given_transport
-        follower = follower_of(message.stream_id, message.epoch, schema, message.tracked, transport)
-        if self._net is None:
-            name = self.mach.id.removeprefix("rc-")
-            self._net = NetworkMachine(
-                f"rnm-{name}", follower.clock, message.machine_id, self, filters=self._filters
-            )
-        else:
-            self._net.follow(follower.clock)
-        self._net.came_from(message.machine_id)
-        if message.path:
-            self._net.path = tuple(str(node) for node in message.path)
-        if message.groups:
-            self._net.set_groups(
-                {name: list(at) for name, at in message.groups.items() if isinstance(at, list)}
-            )
-        if follower is not self._follower:
-            self._leave()
-            self._follower = follower
-            self._joined = follower.counts()
-
-    def _on_refusal(self, message: Refusal) -> None:
-        assert self._connection is not None
-        if message.code == RefusalCode.STOPPING:
-            self._connection.said_bye(message.reason)
-        elif message.code == RefusalCode.NO_SESSION:
-            if self.mach.is_("HandshakeDone"):
-                self.mach.add("Handshaking")
-        elif message.request:
-            if not self.watches.refused(message.request, message.reason):
-                self.calls.refused(message.request, message.code, message.reason)
-        elif message.code == RefusalCode.UNREACHABLE:
-            self._connection.said_bye(message.reason)
-        else:
-            self._connection.fail(refusal(message.code, message.reason))
-
-    def _on_bye(self, message: Bye) -> None:
-        assert self._connection is not None
-        self._connection.said_bye(message.reason)
-
     def _number(self) -> int:
-        return -1 if self._follower is None else self._follower.number
-
-    @property
-    def payloads_failed(self) -> int:
-        """Payloads for everybody that nobody here made use of."""
-        return self._deliveries.failed
+        follower = self.following.follower
+        return -1 if follower is None else follower.number
 
     def _send(self, message: Message) -> bool:
         return self._connection is not None and self._connection.send(message)
-
-    def _count_garbage(self, reason: str) -> None:
-        self._garbage += 1
-        if self._garbage == 1:
-            _log.warning("[%s] %s (further ones are only counted)", self.mach.id, reason)
 
 
 def client_id(name: str) -> str:
@@ -804,32 +592,5 @@ def client_id(name: str) -> str:
     return f"rc-{name}"
 
 
-def _state_names(option: str, names: Collection[str] | None) -> frozenset[str] | None:
-    if names is None:
-        return None
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise InvalidArgs(f"{option}={names!r}: give a list of state names")
-    return frozenset(names)
-
-
-def _check_expected(expected: CompiledSchema, told: CompiledSchema) -> None:
-    if lost := [name for name in expected.names if name not in told.index]:
-        raise SchemaMismatch(
-            f"the source's schema has no {' '.join(lost)}; the client was given a schema that "
-            "has: follow another machine, or leave out schema="
-        )
-
-
 async def _wait(wait: object) -> None:
     await wait  # type: ignore[misc]
-
-
-def _reachable(feed: str, addr: str) -> str:
-    """The feed's endpoint as seen from here: its port, at the host that was connected to.
-
-    A source bound to all interfaces, or behind another name, does not know how it is reached.
-    """
-    if not (feed.startswith("tcp://") and addr.startswith("tcp://")):
-        return feed
-    host = addr.removeprefix("tcp://").rpartition(":")[0]
-    return f"tcp://{host}:{feed.rpartition(':')[2]}"

@@ -99,7 +99,9 @@ class Connection:
         client = self._client
         try:
             transport = client.transport
-            self._dealer = transport.dealer(client.addr, client.on_message, self._on_connected)
+            self._dealer = transport.dealer(
+                client.addr, client.conversation.on_message, self._on_connected
+            )
             async with asyncio.timeout(client.options.conn_timeout):
                 await opened
         except TimeoutError:
@@ -160,14 +162,14 @@ class Connection:
         self.attempts = 0
         self.connects += 1
         self._delays = None
-        client.calls.connected(client.epoch, client.resumed)
+        client.calls.connected(client.epoch, client.conversation.resumed)
         client.watches.connected()
         self._mach.add("HandshakeDone")
 
     async def _hello(self, timeout: float) -> None:
         """Say Hello until welcomed."""
         client = self._client
-        hello: Hello = client.hello()
+        hello: Hello = client.conversation.hello()
         async with asyncio.timeout(timeout):
             self._welcomed = self._loop.create_future()
             try:
@@ -184,7 +186,9 @@ class Connection:
 
     def _silence(self) -> str:
         if not self._is_fed:
-            return f"{self._client.addr} answers, but its feed {self._client.feed} is silent"
+            return (
+                f"{self._client.addr} answers, but its feed {self._client.follower.feed} is silent"
+            )
         return f"{self._client.addr} is connected, but did not answer in time"
 
     # Connected.
@@ -194,14 +198,14 @@ class Connection:
         client = self._client
         interval = client.heartbeat
         while True:
-            self.send(Ping(client.follower.number, client.payloads_failed))
+            self.send(Ping(client.follower.number, client.deliveries.failed))
             asleep = self._loop.time()
             await asyncio.sleep(interval)
             now = self._loop.time()
             if now - asleep > 2 * interval:
                 continue  # this loop was blocked: what the source sent waits unread
             for what, heard in (
-                (client.addr, client.last_heard),
+                (client.addr, client.conversation.heard_at),
                 (f"the feed of {client.addr}", client.follower.last_frame_at),
             ):
                 if now - heard > MISSED_BEATS * interval:
@@ -210,14 +214,14 @@ class Connection:
 
     def HandshakeDoneEnd(self, e: Event) -> None:
         """Nobody to ask until the next handshake."""
-        self._client.pause()
+        self._client.following.pause()
 
     # Disconnecting and coming back.
 
     def DisconnectedState(self, e: Event) -> None:
         """Close, and try again unless that is not wanted."""
         self._close_dealer()
-        self._client.pause()
+        self._client.following.pause()
         if not self._mach.is_("Start"):
             return
         before = e.transition.clock_before if e.transition is not None else {}
@@ -274,7 +278,7 @@ class Connection:
     def StartEnd(self, e: Event) -> None:
         """Stopped."""
         self._close_dealer()
-        self._client.pause()
+        self._client.following.pause()
 
     def _close_dealer(self) -> None:
         if self._dealer is not None:

@@ -10,6 +10,7 @@ import asyncio
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from amzmq.errors import LimitExceeded
 from amzmq.machine import ClockObserver, Machine
@@ -27,16 +28,30 @@ STREAM_LIMIT = 256
 """Different views of one machine; each costs a diff a flush, and a journal."""
 
 
+@dataclass(frozen=True, slots=True)
+class FeedOptions:
+    """How a Mux publishes its machines.
+
+    Attributes:
+        send: Publishes a frame.
+        limits: Of each stream's journal.
+        frame_limit: Bytes of the largest frame that may be sent.
+        interval: Seconds between flushes at least; 0 flushes each turn of the loop.
+    """
+
+    send: Callable[[bytes], None]
+    limits: JournalLimits
+    frame_limit: int
+    interval: float = 0.0
+
+
 class Feed:
     """Publishes one machine: a stream for each view that somebody follows.
 
     Args:
         source: The machine.
-        send: Publishes a frame.
         epoch: 8 bytes of this incarnation of the source.
-        limits: Of each stream's journal.
-        frame_limit: Bytes of the largest frame that may be sent.
-        interval: Seconds between flushes at least; 0 flushes each turn of the loop.
+        options: How it is published.
 
     Attributes:
         full: The stream of everything; it always exists.
@@ -46,19 +61,15 @@ class Feed:
     def __init__(
         self,
         source: Machine | NetworkMachine,
-        send: Callable[[bytes], None],
         epoch: bytes,
-        limits: JournalLimits,
-        frame_limit: int,
-        interval: float = 0.0,
+        options: FeedOptions,
     ) -> None:
         self.source = source
         self.epoch = epoch
         self.flushes = 0
-        self._send = send
-        self._limits = limits
-        self._frame_limit = frame_limit
-        self._interval = interval
+        self._options = options
+        self._send = options.send
+        self._interval = options.interval
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._held = False
@@ -118,8 +129,8 @@ class Feed:
             self.epoch,
             self._schema,
             view,
-            self._limits,
-            self._frame_limit,
+            self._options.limits,
+            self._options.frame_limit,
         )
         self._streams[view] = stream
         self._sort()

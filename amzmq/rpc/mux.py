@@ -10,39 +10,36 @@ import asyncio
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import asdict
 from types import TracebackType
 from typing import TypeVar
 
 from amzmq.errors import (
-    AddressInvalid,
-    AmzmqError,
     DestinationUnknown,
     FrameInvalid,
     FrameTooLarge,
-    LimitExceeded,
-    NoAccess,
     NotConnected,
-    Refused,
     RpcError,
-    SchemaMismatch,
 )
 from amzmq.machine import Event, Machine
 from amzmq.net import Delivery, Publisher, Router, Transport, ZmqTransport
-from amzmq.rpc.admission import NewServerFn, ServerRequest, default_server
-from amzmq.rpc.feed import Feed
+from amzmq.net.addresses import feed_endpoint
+from amzmq.rpc.admission import NewServerFn, default_server
+from amzmq.rpc.counters import MuxCounters
+from amzmq.rpc.feed import Feed, FeedOptions
 from amzmq.rpc.listing import MachineInfo
 from amzmq.rpc.netmach import NetworkMachine
-from amzmq.rpc.payload import Payload
-from amzmq.rpc.payload_state import PayloadState
+from amzmq.rpc.posting import Posting
 from amzmq.rpc.receipt import Receipt
+from amzmq.rpc.reception import Reception
 from amzmq.rpc.server import ClientId, Server
 from amzmq.rpc.sessions import Sessions
+from amzmq.rpc.sources import Sources, served_id, several
 from amzmq.states import MuxStates
 from amzmq.wire.codec import Value, encode
 from amzmq.wire.control import (
-    PROTOCOL_VERSION,
     Ack,
     Bye,
     Hello,
@@ -56,13 +53,11 @@ from amzmq.wire.control import (
     Sync,
     Unwatch,
     Watch,
-    Welcome,
     from_frame,
     to_frame,
 )
 from amzmq.wire.journal import JournalLimits
 from amzmq.wire.view import View
-from amzmq.wire.writer import StreamWriter
 
 _log = logging.getLogger("amzmq.mux")
 
@@ -79,31 +74,6 @@ FRAME_LIMIT = 1024 * 1024
 
 PAYLOAD_STATE = "SendPayload"
 """The state by which a source sends payloads (spec rpc 8.3)."""
-
-
-@dataclass(slots=True)
-class MuxCounters:
-    """What happened so far; only ever grows.
-
-    Attributes:
-        hellos: Conversations begun.
-        refused: Conversations refused.
-        requests: Mutations received.
-        syncs: Questions for what was missed.
-        garbage: Frames that are no message, on either socket.
-        oversized: Frames above the limit.
-        undelivered: Messages whose client was gone or full.
-        expired: Clients given up after their silence.
-    """
-
-    hellos: int = 0
-    refused: int = 0
-    requests: int = 0
-    syncs: int = 0
-    garbage: int = 0
-    oversized: int = 0
-    undelivered: int = 0
-    expired: int = 0
 
 
 class Mux:
@@ -132,7 +102,6 @@ class Mux:
     Attributes:
         mach: The mux's own state machine (`MuxStates`).
         counters: What happened so far.
-        new_server_err: Why the last client was turned away by `new_server`.
 
     >>> async def serve(machine: Machine) -> None:
     ...     async with Mux(machine, bind="tcp://127.0.0.1:0") as mux:
@@ -157,31 +126,32 @@ class Mux:
         parent: Machine | None = None,
         args: Iterable[type] = (),
     ) -> None:
-        sources = _several(source)
-        if not sources and new_server is None:
+        self._sources = Sources(args)
+        for machine in several(source):
+            self._sources.add(machine)
+        if not self._sources.all and new_server is None:
             raise RpcError("Mux: nothing to serve; give a machine, or new_server=...")
-        names = [served_id(machine) for machine in sources]
-        if len(set(names)) < len(names):
-            raise RpcError(f"Mux: machines of equal id: {' '.join(names)}; ids tell them apart")
-        name = name or (names[0] if names else secrets.token_hex(3))
+        name = name or next(iter(self._sources.all), "") or secrets.token_hex(3)
         self.mach = Machine(MuxStates, id=f"rm-{name}", tags=["rpc-mux"], parent=parent)
         self.counters = MuxCounters()
-        self.new_server_err: BaseException | None = None
-        self._sources = dict(zip(names, sources, strict=True))
         self._bind = bind
         self._feed_bind = feed
         self._heartbeat = heartbeat
         self._journal = journal or JournalLimits()
         self._transport = transport
-        self._new_server = new_server or default_server
-        self._allow_ids = None if allow_ids is None else frozenset(allow_ids)
+        self._reception = Reception(
+            self.mach,
+            self._sources,
+            self._make_server,
+            new_server or default_server,
+            None if allow_ids is None else frozenset(allow_ids),
+            round(heartbeat * 1000),
+            FRAME_LIMIT,
+        )
         self._payload_state = payload_state
         self._push_interval = push_interval
-        self._args = arg_names(args)
         self._router: Router | None = None
         self._publisher: Publisher | None = None
-        self._feeds: dict[str, Feed] = {}
-        self._payload_states: dict[str, PayloadState] = {}
         self._sessions = Sessions()
         self._to_answer: dict[Server, None] = {}
         self._held: dict[Feed, None] = {}
@@ -210,7 +180,7 @@ class Mux:
         try:
             self._router = self._transport.router(self._bind, self._on_message, self._answer)
             self._publisher = self._transport.publisher(
-                self._feed_bind or _feed_endpoint(self._bind),
+                self._feed_bind or feed_endpoint(self._bind),
                 self._on_subscribe,
                 lambda topic: None,
                 self._on_feed_garbage,
@@ -220,8 +190,14 @@ class Mux:
             await self._close_transport()
             raise
         self._frame_limit = self._transport.max_frame_bytes
-        for machine in self._sources.values():
-            self._open_feed(machine)
+        self._sources.start(
+            FeedOptions(
+                self._publisher.send, self._journal, self._frame_limit, self._push_interval
+            ),
+            self._payload_state,
+            self._send_for_state,
+        )
+        self._reception.feed_addr = self.feed_addr
         self._beating = asyncio.create_task(self._beat(), name=f"{self.mach.id}.heartbeat")
         self.mach.add("Ready")
 
@@ -231,8 +207,7 @@ class Mux:
             return
         assert self._beating is not None
         self._stopping = True
-        for feed in self._feeds.values():
-            feed.flush()
+        self.flush()
         for server in self._sessions:
             server.bye(reason)
         self._beating.cancel()
@@ -241,8 +216,7 @@ class Mux:
         for peer, _ in self._sessions.peers():
             self._retire(peer)
         self._sessions.forget_departed()
-        for machine_id in list(self._feeds):
-            self._close_feed(machine_id)
+        self._sources.stop()
         self.mach.remove("HasClients", "Ready", "Start")
         await self._close_transport()
         self._stopping = False
@@ -278,7 +252,7 @@ class Mux:
     @property
     def sources(self) -> dict[str, Machine | NetworkMachine]:
         """The machines served, by the id that clients ask for; the first is the default."""
-        return dict(self._sources)
+        return self._sources.all
 
     @property
     def source(self) -> Machine | NetworkMachine:
@@ -287,7 +261,7 @@ class Mux:
         Raises:
             Refused: There is none.
         """
-        return self.source_of("")
+        return self._sources.find("")
 
     def serve(self, machine: Machine | NetworkMachine) -> None:
         """Serve one more machine; on the event loop's thread.
@@ -295,12 +269,9 @@ class Mux:
         Raises:
             RpcError: A machine of its id is served already.
         """
-        machine_id = served_id(machine)
-        if machine_id in self._sources:
-            raise RpcError(f"{self.mach.id} serves a machine {machine_id!r} already")
-        self._sources[machine_id] = machine
+        self._sources.add(machine)
         if self._router is not None:
-            self._open_feed(machine)
+            self._sources.open(machine)
 
     def unserve(self, machine_id: str) -> None:
         """Stop serving a machine: its clients are told Bye.
@@ -308,9 +279,8 @@ class Mux:
         Raises:
             Refused: No such machine is served.
         """
-        machine = self.source_of(machine_id)
-        machine_id = served_id(machine)
-        feed = self._feeds.get(machine_id)
+        machine_id = served_id(self._sources.find(machine_id))
+        feed = self._sources.feed_of(machine_id)
         if feed is not None:
             feed.flush()
             for peer, server in self._sessions.peers():
@@ -318,54 +288,7 @@ class Mux:
                     server.bye(f"{machine_id} is no longer served")
                     self._drop(peer)
             self._sessions.forget_departed()
-            self._close_feed(machine_id)
-        self._sources.pop(machine_id, None)
-
-    def source_of(self, machine_id: str) -> Machine | NetworkMachine:
-        """The machine that a client asks for by this id; "" is the default one.
-
-        Raises:
-            Refused: No such machine is served.
-        """
-        if not machine_id and self._sources:
-            return next(iter(self._sources.values()))
-        machine = self._sources.get(machine_id)
-        if machine is None:
-            known = " ".join(self._sources) or "none"
-            raise Refused(f"no machine {machine_id!r} here; there is: {known}")
-        return machine
-
-    def _open_feed(self, machine: Machine | NetworkMachine) -> Feed:
-        machine_id = served_id(machine)
-        feed = self._feeds.get(machine_id)
-        if feed is not None and feed.source is machine:
-            return feed
-        if feed is not None:
-            raise Refused(f"another machine {machine_id!r} is served here already")
-        assert self._publisher is not None
-        feed = self._feeds[machine_id] = Feed(
-            machine,
-            self._publisher.send,
-            secrets.token_bytes(8),
-            self._journal,
-            self._frame_limit,
-            self._push_interval,
-        )
-        if isinstance(machine, NetworkMachine):
-            machine.on_payload(self._relay_payload)
-        elif self._payload_state and machine.has(self._payload_state):
-            self._payload_states[machine_id] = PayloadState(
-                machine, self._payload_state, self._send_for_state
-            )
-        return feed
-
-    def _close_feed(self, machine_id: str) -> None:
-        feed = self._feeds.pop(machine_id)
-        if isinstance(feed.source, NetworkMachine):
-            feed.source.off_payload(self._relay_payload)
-        if (by_state := self._payload_states.pop(machine_id, None)) is not None:
-            by_state.close()
-        feed.close()
+        self._sources.remove(machine_id)
 
     # What can be seen.
 
@@ -373,6 +296,11 @@ class Mux:
     def addr(self) -> str:
         """Where clients connect to, with port 0 resolved."""
         return self._serving(self._router).endpoint
+
+    @property
+    def new_server_err(self) -> BaseException | None:
+        """What `new_server` raised last, refusals apart."""
+        return self._reception.new_server_err
 
     @property
     def feed_addr(self) -> str:
@@ -393,7 +321,7 @@ class Mux:
     def published(self) -> dict[str, int]:
         """How many updates, payloads and encodings all streams together have seen."""
         self._serving(self._router)
-        streams = [stream for feed in self._feeds.values() for stream in feed.streams]
+        streams = [stream for feed in self._sources.feeds for stream in feed.streams]
         return {
             "updates": sum(stream.updates for stream in streams),
             "payloads": sum(stream.payloads for stream in streams),
@@ -409,22 +337,8 @@ class Mux:
 
     def machines(self) -> list[MachineInfo]:
         """What is served, as `list_machines` tells others."""
-        return [self._info(machine_id, machine) for machine_id, machine in self._sources.items()]
-
-    def _info(self, machine_id: str, machine: Machine | NetworkMachine) -> MachineInfo:
-        clients = sum(served_id(server.feed.source) == machine_id for server in self._sessions)
-        parent = machine.parent.id if isinstance(machine, Machine) and machine.parent else ""
-        return MachineInfo(
-            machine_id,
-            len(machine.state_names),
-            machine.time().sum(),
-            tuple(machine.active_states()),
-            tuple(machine.tags),
-            parent,
-            tuple(path_of(machine)),
-            clients,
-            self._args,
-        )
+        following = Counter(served_id(server.feed.source) for server in self._sessions)
+        return self._sources.infos(following)
 
     def _serving(self, part: _Part | None) -> _Part:
         if part is None:
@@ -438,7 +352,7 @@ class Mux:
         each batch of them, to be an update of its own. On the event loop's thread only.
         """
         self._serving(self._router)
-        for feed in self._feeds.values():
+        for feed in self._sources.feeds:
             feed.flush()
 
     # Payloads.
@@ -471,51 +385,26 @@ class Mux:
             LimitExceeded: The client leaves too many unconfirmed.
         """
         self._serving(self._router)
-        token = secrets.token_bytes(8)
-        source_tx = "" if event is None else event.transition_id
         if destination is None:
-            feed = self._feeds[served_id(self.source_of(machine))]
-            receipt = Receipt(token, name)
-
-            def send() -> None:
-                feed.send_payload(name, data, token, source_tx)
-                receipt.taken()
+            machine_id = served_id(self._sources.find(machine))
+            target: Feed | Server = self._serving(self._sources.feed_of(machine_id))
         else:
-            server = self._server_of(destination, name)
-            receipt = Receipt(token, name, server.client.name)
+            target = self._server_of(destination, name)
+        source_tx = "" if event is None else event.transition_id
+        return self._post(Posting(target, name, data, source_tx))
 
-            def send() -> None:
-                server.send_payload(receipt, data, source_tx)
-
-        self._on_loop(send, data, receipt)
-        return receipt
-
-    def _on_loop(self, send: Callable[[], None], data: Value, receipt: Receipt) -> None:
+    def _post(self, posting: Posting) -> Receipt:
         if threading.get_ident() == self._thread:
-            send()
-            return
-        encode(data)  # what cannot travel is the caller's error, not the loop's
-
-        def later() -> None:
-            try:
-                send()
-            except AmzmqError as error:
-                receipt.failed(str(error))
-
-        self._loop.call_soon_threadsafe(later)
+            posting.send()
+        else:
+            encode(posting.data)  # what cannot travel is the caller's error, not the loop's
+            self._loop.call_soon_threadsafe(posting.try_to_send)
+        return posting.receipt
 
     def _send_for_state(
         self, name: str, data: Value, destination: str | None, event: Event
     ) -> Receipt:
         return self.send_payload(name, data, destination, event, machine=event.machine_id)
-
-    def _relay_payload(self, net: NetworkMachine, payload: Payload) -> None:
-        """What a replica's source sends to everybody goes on to our followers."""
-        feed = self._feeds.get(served_id(net))
-        if feed is not None:
-            feed.send_payload(
-                payload.name, payload.data, payload.token, payload.source_tx, None, payload.source
-            )
 
     def _server_of(self, destination: str, name: str) -> Server:
         server = self._sessions.named(destination)
@@ -612,40 +501,20 @@ class Mux:
 
     def _on_hello(self, peer: bytes, hello: Hello) -> None:
         self.counters.hellos += 1
-        if hello.version != PROTOCOL_VERSION:
-            reason = f"protocol {hello.version}, this source speaks {PROTOCOL_VERSION}"
-            self._turn_away(peer, RefusalCode.VERSION, reason)
+        answer = self._reception.hear(peer, hello)
+        if isinstance(answer, Refusal):
+            self.counters.refused += 1
+            self._send(peer, answer)
             return
-        if self._allow_ids is not None and hello.client_id not in self._allow_ids:
-            reason = f"{hello.client_id!r} is not among the clients that are served here"
-            self._turn_away(peer, RefusalCode.NO_ACCESS, reason)
-            return
-        try:
-            view = View.from_value(hello.view)
-            request = ServerRequest(
-                hello.client_id, hello.machine_id, view, "", self, peer, hello.incarnation
-            )
-            server = self._new_server(request)
-        except (SchemaMismatch, LimitExceeded, NoAccess, FrameInvalid) as error:
-            self._turn_away(peer, _CODES[type(error)], getattr(error, "reason", str(error)))
-        except Refused as error:
-            self._turn_away(peer, RefusalCode.MACHINE_UNKNOWN, error.reason)
-        except Exception as error:
-            _log.exception("[%s] new_server failed for %s", self.mach.id, hello.client_id)
-            self.new_server_err = error
-            self.mach.add("NewServerErr", err=error)
-            self._turn_away(peer, RefusalCode.NO_ACCESS, "the server cannot serve this client")
-        else:
-            resumed = self._sessions.admit(peer, server)
-            self.mach.add("ClientConnected", addr=hello.client_id)
-            self.mach.add("HasClients")
-            self._welcome(peer, server, hello, resumed)
+        resumed = self._sessions.admit(peer, answer)
+        self.mach.add("ClientConnected", addr=hello.client_id)
+        self.mach.add("HasClients")
+        self._send(peer, self._reception.welcome(answer, hello, resumed))
 
-    def make_server(
+    def _make_server(
         self, peer: bytes, client: ClientId, source: Machine | NetworkMachine, view: View
     ) -> Server:
-        """The server of a client; for `ServerRequest.serve`."""
-        feed = self._open_feed(source)
+        feed = self._sources.open(source)
         return Server(
             client,
             feed,
@@ -655,34 +524,6 @@ class Mux:
             self._frame_limit,
             self.mach,
         )
-
-    def _welcome(self, peer: bytes, server: Server, hello: Hello, resumed: bool) -> None:
-        stream = server.stream
-        known = hello.schema_hash == stream.schema_hash
-        source = server.feed.source
-        self._send(
-            peer,
-            Welcome(
-                PROTOCOL_VERSION,
-                stream.epoch,
-                stream.stream_id,
-                self.feed_addr,
-                served_id(source),
-                round(self._heartbeat * 1000),
-                None if known else stream.schema,
-                resumed,
-                FRAME_LIMIT,
-                stream.scope.tracked,
-                list(path_of(source)),
-                groups_of(source, stream) or None,
-            ),
-        )
-
-    def _turn_away(self, peer: bytes, code: RefusalCode, reason: str) -> None:
-        self.counters.refused += 1
-        if code is RefusalCode.NO_ACCESS:
-            _log.warning("[%s] refused a client: %s", self.mach.id, reason)
-        self._send(peer, Refusal(0, code, reason))
 
     def _drop(self, peer: bytes) -> None:
         """A client went."""
@@ -709,16 +550,9 @@ class Mux:
 
     # The feed.
 
-    def _stream(self, stream_id: bytes) -> StreamWriter | None:
-        for feed in self._feeds.values():
-            for stream in feed.streams:
-                if stream.stream_id == stream_id:
-                    return stream
-        return None
-
     def _on_subscribe(self, topic: bytes) -> bool:
         """Confirm known streams only; a beat tells the newcomer that it is connected."""
-        if self._stream(topic) is None:
+        if self._sources.stream(topic) is None:
             self.counters.garbage += 1
             self._log_once("subscription", f"a subscription to an unknown stream {topic!r:.40}")
             return False
@@ -731,7 +565,7 @@ class Mux:
         """One beat for all who subscribed in this turn."""
         self._welcoming = False
         if self._publisher is not None:
-            for feed in self._feeds.values():
+            for feed in self._sources.feeds:
                 feed.beat()
 
     def _on_feed_garbage(self, frame: bytes) -> None:
@@ -743,7 +577,7 @@ class Mux:
         while True:
             asleep = self._loop.time()
             await asyncio.sleep(interval)
-            for feed in self._feeds.values():
+            for feed in self._sources.feeds:
                 feed.beat()
             now = self._loop.time()
             if now - asleep > 2 * interval:
@@ -764,60 +598,3 @@ class Mux:
         if kind not in self._logged:
             self._logged.add(kind)
             _log.warning("[%s] %s (further ones are only counted)", self.mach.id, text)
-
-
-_CODES: dict[type[Exception], RefusalCode] = {
-    SchemaMismatch: RefusalCode.SCHEMA,
-    LimitExceeded: RefusalCode.LIMIT,
-    NoAccess: RefusalCode.NO_ACCESS,
-    FrameInvalid: RefusalCode.BAD_REQUEST,
-}
-
-
-def served_id(machine: Machine | NetworkMachine) -> str:
-    """The id by which clients ask for a machine: a replica has that of its source."""
-    return machine.remote_id if isinstance(machine, NetworkMachine) else machine.id
-
-
-def path_of(machine: Machine | NetworkMachine) -> list[str]:
-    """The nodes that lead from a machine's owner to here."""
-    if isinstance(machine, NetworkMachine):
-        return [*machine.path, machine.id]
-    return [machine.id]
-
-
-def groups_of(machine: Machine | NetworkMachine, stream: StreamWriter) -> dict[str, Value]:
-    """The machine's groups of states in the indexes of a view that has the schema."""
-    if not stream.view.schema:
-        return {}
-    return {name: list(states) for name, states in machine.groups().items()}
-
-
-def arg_names(classes: Iterable[type]) -> tuple[str, ...]:
-    """``State.argument`` of classes of typed arguments, for those who fill them in by hand."""
-    return tuple(
-        f"{cls.__name__}.{name}" for cls in classes for name in getattr(cls, "__annotations__", {})
-    )
-
-
-def _several(
-    source: Machine | NetworkMachine | Iterable[Machine | NetworkMachine] | None,
-) -> list[Machine | NetworkMachine]:
-    if source is None:
-        return []
-    if isinstance(source, (Machine, NetworkMachine)):
-        return [source]
-    return list(source)
-
-
-def _feed_endpoint(bind: str) -> str:
-    """The default feed endpoint beside a conversation's."""
-    scheme, _, rest = bind.partition("://")
-    if scheme != "tcp":
-        return f"{bind}.feed"
-    host, _, port = rest.rpartition(":")
-    if port in ("0", "*"):
-        return bind
-    if not port.isdigit():
-        raise AddressInvalid(bind, "the port is missing")
-    return f"tcp://{host}:{int(port) + 1}"

@@ -12,7 +12,7 @@ import logging
 import traceback
 from asyncio import Future
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from amzmq.errors import BindError, Canceled, InvalidArgs, RemoteError
 from amzmq.machine import (
@@ -33,6 +33,7 @@ from amzmq.machine.observer import ClockTicks, bits
 from amzmq.machine.tasks import HandlerTasks
 from amzmq.machine.tracer import Tracer, tell
 from amzmq.machine.view import MachineView
+from amzmq.rpc.caller import Caller
 from amzmq.rpc.clock import GUARD, ReplicaClock, differences
 from amzmq.rpc.replica_event import ReplicaEvent, ReplicaTransition
 from amzmq.wire.control import WatchKind
@@ -42,36 +43,6 @@ if TYPE_CHECKING:
     from amzmq.wire.feed import Update
 
 _log = logging.getLogger("amzmq.client")
-
-
-class Caller(Protocol):
-    """What carries a replica's mutations and waits to the source."""
-
-    def call(
-        self,
-        kind: MutationType,
-        called: tuple[int, ...],
-        args: Mapping[str, object],
-        event: HasSource | None,
-    ) -> Future[Result]:
-        """Send a mutation; the future ends when its effect is applied here."""
-
-    def notify(
-        self,
-        kind: MutationType,
-        called: tuple[int, ...],
-        args: Mapping[str, object],
-        event: HasSource | None,
-    ) -> Result:
-        """Send a mutation that nobody waits for."""
-
-    def watch(
-        self, kind: WatchKind, called: tuple[int, ...], args: Mapping[str, object] | None
-    ) -> Wait:
-        """Wait for something that only the source can see."""
-
-    def renumber(self, new: Mapping[int, int]) -> None:
-        """The schema has changed; `new` gives each old state index its new one."""
 
 
 class NetworkMachine(MachineView):
@@ -117,8 +88,9 @@ class NetworkMachine(MachineView):
         self._clock = clock
         super().__init__(id, clock.schema, GUARD)
         self._ticks = clock.ticks
-        self.came_from(remote_id)
+        self.remote_id = remote_id
         self.path: tuple[str, ...] = (remote_id,)
+        self.tags = ("rpc-netmach", f"src-id:{remote_id}")
         self.filtered = 0
         self._caller = caller
         self._filters = filters
@@ -171,18 +143,20 @@ class NetworkMachine(MachineView):
         tracked = self._clock.tracked
         return self._names if tracked is None else tuple(self._names[at] for at in tracked)
 
-    def came_from(self, remote_id: str) -> None:
-        """The id of the machine at the source, which may be another one after a reconnect."""
+    def came_from(
+        self, remote_id: str, path: tuple[str, ...], groups: Mapping[str, object]
+    ) -> None:
+        """What the source says of the machine; it may be another one after a reconnect."""
         self.remote_id = remote_id
+        self.path = path or (remote_id,)
         self.tags = ("rpc-netmach", f"src-id:{remote_id}")
+        self._groups = {
+            name: tuple(states) for name, states in groups.items() if isinstance(states, list)
+        }
 
     def groups(self) -> dict[str, list[int]]:
         """Names of groups to the indexes of their states, as the source describes them."""
         return {name: list(states) for name, states in self._groups.items()}
-
-    def set_groups(self, groups: Mapping[str, Sequence[int]]) -> None:
-        """What the source said of its groups."""
-        self._groups = {name: tuple(states) for name, states in groups.items()}
 
     # Mutations: remote.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from amzmq.errors import InvalidArgs
 from amzmq.rpc.retry import RetryPolicy
 
 
@@ -32,3 +34,16 @@ class ClientOptions:
     disconn_timeout: float = 3.0
     reconnect: bool = True
     offline_queue: int = 0
+
+
+def state_names(option: str, names: Collection[str] | None) -> frozenset[str] | None:
+    """The names given for an option.
+
+    Raises:
+        InvalidArgs: They are no list of names.
+    """
+    if names is None:
+        return None
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise InvalidArgs(f"{option}={names!r}: give a list of state names")
+    return frozenset(names)

@@ -126,9 +126,9 @@ async def test_a_source_of_another_protocol_version_refuses_and_is_not_asked_aga
 ) -> None:
     mux = await world.serve()
     client = world.client()
-    hello = client.hello
-    monkeypatch.setattr(client, "hello", lambda: hello()._replace(version=999))
     client.start()
+    hello = client.conversation.hello
+    monkeypatch.setattr(client.conversation, "hello", lambda: hello()._replace(version=999))
     with pytest.raises(Refused, match="protocol 999, this source speaks 1"):
         await soon(client.ready())
     assert client.mach.is_("ConnRetryFailed")
@@ -137,13 +137,9 @@ async def test_a_source_of_another_protocol_version_refuses_and_is_not_asked_aga
     assert mux.counters.hellos == 1
 
 
-async def test_a_source_without_the_wanted_machine_refuses(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_source_without_the_wanted_machine_refuses(world: World) -> None:
     mux = await world.serve()
-    client = world.client()
-    hello = client.hello
-    monkeypatch.setattr(client, "hello", lambda: hello()._replace(machine_id="other"))
+    client = world.client(machine="other")
     client.start()
     with pytest.raises(Refused, match="no machine 'other' here; there is: src"):
         await soon(client.ready())

@@ -176,7 +176,7 @@ async def test_messages_that_are_not_for_a_source_are_garbage(world: World) -> N
 async def test_a_stranger_that_asks_for_any_position_gets_a_snapshot(world: World) -> None:
     mux = await world.serve()
     stranger = await admitted(world)
-    for epoch in (b"", b"wrong", mux._feeds["src"].epoch):
+    for epoch in (b"", b"wrong", mux._sources.feeds[0].epoch):
         for number in (-(2**63), -1, 0, 1, 2**63):
             await stranger.say(to_frame(Sync(1, epoch, number)))
     await until(lambda: len(stranger.heard) == 15)
@@ -214,7 +214,7 @@ async def test_garbage_at_a_client_is_counted_and_said_once(
     mux = await world.serve()
     client = await world.follow()
     for frame in (b"", b"\xc1", encode([99]), to_frame(Ping(0)), to_frame(Sync(1, b"", 0))):
-        client.on_message(frame, ())
+        client.conversation.on_message(frame, ())
     for frame in (b"", b"12345678", b"12345678\x01\xc1", b"12345678\x09\x90"):
         client.follower.on_frame(frame)
     assert client.metrics()["garbage"] == 9

@@ -108,7 +108,7 @@ async def rpc() -> None:
         reveal_type(mux)  # Mux
         reveal_type(mux.addr)  # str
         reveal_type(mux.mach)  # Machine
-        reveal_type(mux.send_payload("price", {"usd": 1.5}))  # bytes
+        reveal_type(mux.send_payload("price", {"usd": 1.5}))  # Receipt
     async with Client("tcp://127.0.0.1:7701", name="reader", consumer=Consumer()) as client:
         reveal_type(client)  # Client
         reveal_type(client.net_mach)  # NetworkMachine

@@ -53,6 +53,7 @@ MESSAGES: list[Message] = [
         1024,
         [0, 2],
         ["machine", "relay"],
+        {"Pair": [0, 1]},
         ["zstd"],
     ),  # fmt: skip
     Sync(1, b"epoch", 7, b"hash"),
