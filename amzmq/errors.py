@@ -22,7 +22,8 @@
         ├── NotConnected             retry: no source to talk to at this moment
         │   └── DestinationUnknown   retry: no client of that name is connected
         ├── ConnectFailed            give up: all attempts to reach the source failed
-        ├── CallTimeout              retry: no answer in time, after all retries
+        ├── CallTimeout              look first: no answer in time, after all retries
+        │   └── TimedOut             look first: a blocking call's own timeout (amzmq.blocking)
         ├── OutcomeUnknown           look first: the source restarted; it may have run or not
         ├── Refused                  give up: the source refuses, and says why
         │   ├── NoAccess             give up: this client may not
@@ -208,9 +209,9 @@ class ConnectFailed(RpcError):
 
 
 class CallTimeout(RpcError):
-    """No answer came in time, after all retries."""
+    """No answer came in time, after all retries; it may have run."""
 
-    remedy = Remedy.RETRY
+    remedy = Remedy.LOOK_FIRST
 
 
 class OutcomeUnknown(RpcError):

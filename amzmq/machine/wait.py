@@ -99,7 +99,12 @@ class Wait:
         released = threading.Event()
         self.add_done_callback(released.set)
         try:
-            return released.wait(timeout)
+            if timeout is not None:
+                return released.wait(timeout)
+            # A signal that comes just before an untimed wait for a lock is seen only on waking.
+            while not released.wait(0.5):
+                pass
+            return True
         finally:
             self.remove_done_callback(released.set)
 

@@ -7,6 +7,7 @@ into one frame a stream, and the frames go to the publisher, whatever the number
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -168,8 +169,9 @@ class Feed:
         """Something changed, for the first time since the last flush; on any thread."""
         if threading.get_ident() == self._thread:
             self._schedule()
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._schedule)
+        else:
+            with contextlib.suppress(RuntimeError):  # which says that the loop is closed
+                self._loop.call_soon_threadsafe(self._schedule)
 
     def _schedule(self) -> None:
         if self._held or self._due is not None:
