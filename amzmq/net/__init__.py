@@ -9,12 +9,14 @@ from __future__ import annotations
 from amzmq.net.faults import FaultCounts, RandomFaults
 from amzmq.net.memory import MemoryNetwork, MemoryTransport
 from amzmq.net.options import SocketOptions
+from amzmq.net.traffic import Direction, TrafficMeter
 from amzmq.net.transport import Dealer, Delivery, Publisher, Router, Subscriber, Transport
 from amzmq.net.zmq_transport import ZmqTransport
 
 __all__ = [
     "Dealer",
     "Delivery",
+    "Direction",
     "FaultCounts",
     "MemoryNetwork",
     "MemoryTransport",
@@ -23,6 +25,7 @@ __all__ = [
     "Router",
     "SocketOptions",
     "Subscriber",
+    "TrafficMeter",
     "Transport",
     "ZmqTransport",
 ]

@@ -1,7 +1,10 @@
 """Serving a machine and following it: Mux, Server, Client, NetworkMachine."""
 
 from amzmq.rpc.admission import NewServerFn, ServerRequest
+from amzmq.rpc.args import pass_args, pass_rpc
+from amzmq.rpc.binding import bind_mux, bind_server, bind_server_multi, bind_server_rpc_ready
 from amzmq.rpc.client import Client, client_id
+from amzmq.rpc.compare import checksum
 from amzmq.rpc.consumer import Consumer
 from amzmq.rpc.listing import MachineInfo, list_machines
 from amzmq.rpc.mux import Mux
@@ -10,6 +13,15 @@ from amzmq.rpc.payload import Payload, PayloadIterator
 from amzmq.rpc.receipt import Receipt
 from amzmq.rpc.retry import RetryPolicy
 from amzmq.rpc.server import Server
+from amzmq.rpc.setters import (
+    add_err,
+    add_err_network,
+    add_err_network_timeout,
+    add_err_no_conn,
+    add_err_params,
+    add_err_resp,
+    add_err_rpc_str,
+)
 
 __all__ = [
     "Client",
@@ -24,6 +36,20 @@ __all__ = [
     "RetryPolicy",
     "Server",
     "ServerRequest",
+    "add_err",
+    "add_err_network",
+    "add_err_network_timeout",
+    "add_err_no_conn",
+    "add_err_params",
+    "add_err_resp",
+    "add_err_rpc_str",
+    "bind_mux",
+    "bind_server",
+    "bind_server_multi",
+    "bind_server_rpc_ready",
+    "checksum",
     "client_id",
     "list_machines",
+    "pass_args",
+    "pass_rpc",
 ]
