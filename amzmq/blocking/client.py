@@ -130,11 +130,6 @@ class Client:
         return self._aio.addrs
 
     @property
-    def feed(self) -> str:
-        """Where the stream comes from; "" before it does."""
-        return self._aio.feed
-
-    @property
     def view(self) -> View:
         """What of the machine is followed."""
         return self._aio.view
@@ -165,11 +160,6 @@ class Client:
         return self._aio.epoch
 
     @property
-    def resumed(self) -> bool:
-        """Whether the source remembers this client from before."""
-        return self._aio.resumed
-
-    @property
     def heartbeat(self) -> float:
         """Seconds between heartbeats, as the source wants it."""
         return self._aio.heartbeat
@@ -178,16 +168,6 @@ class Client:
     def last_msg_at(self) -> float:
         """When the last message came, in `time.monotonic` seconds; 0 before the first."""
         return self._aio.last_msg_at
-
-    @property
-    def last_heard(self) -> float:
-        """When the last message of the conversation came, in the same seconds."""
-        return self._aio.last_heard
-
-    @property
-    def payloads_failed(self) -> int:
-        """Payloads of which nobody here could make use."""
-        return self._aio.payloads_failed
 
     @property
     def call_count(self) -> int:

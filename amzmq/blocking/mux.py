@@ -9,9 +9,9 @@ from amzmq.blocking.line import Line
 from amzmq.blocking.signature import same_arguments
 from amzmq.errors import BlockingWait
 from amzmq.machine import Event, Machine
+from amzmq.rpc.counters import MuxCounters
 from amzmq.rpc.listing import MachineInfo
 from amzmq.rpc.mux import Mux as AioMux
-from amzmq.rpc.mux import MuxCounters
 from amzmq.rpc.netmach import NetworkMachine
 from amzmq.rpc.receipt import Receipt
 from amzmq.wire.codec import Value
@@ -97,14 +97,6 @@ class Mux:
     def sources(self) -> dict[str, Machine | NetworkMachine]:
         """The machines served, by the id that clients ask for; the first is the default."""
         return self._line.call("sources", lambda: self._aio.sources)
-
-    def source_of(self, machine_id: str) -> Machine | NetworkMachine:
-        """The machine that a client asks for by this id; "" is the default one.
-
-        Raises:
-            Refused: No such machine is served.
-        """
-        return self._line.call("source_of()", lambda: self._aio.source_of(machine_id))
 
     def serve(self, machine: Machine | NetworkMachine) -> None:
         """Serve one more machine; a blocking replica is served by its `aio`.

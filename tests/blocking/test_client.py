@@ -304,7 +304,7 @@ def test_the_public_state_of_a_client_is_readable_from_any_thread() -> None:
             blocking.Client(mux.addr, consumer=consumer)
         with blocking.Client(mux.addr, name="seen") as c:
             c.net_mach.add("Start")
-            assert (c.addr, c.heartbeat, c.resumed, c.consumer) == (mux.addr, 0.5, False, None)
+            assert (c.addr, c.heartbeat, c.consumer) == (mux.addr, 0.5, None)
             assert c.call_count == c.metrics()["calls"] == 1
             assert c.epoch
             assert c.last_msg_at > 0

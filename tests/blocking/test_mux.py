@@ -204,7 +204,7 @@ def test_several_machines_are_served_listed_and_withdrawn() -> None:
     with blocking.Mux(one) as mux:
         mux.serve(two)
         assert [*mux.sources] == ["src", "lamp"]
-        assert mux.source_of("lamp") is two
+        assert mux.sources["lamp"] is two
         listed = blocking.list_machines(mux.addr, timeout=PATIENCE_S)
         assert listed == mux.machines()
         assert [info.id for info in listed] == ["src", "lamp"]

@@ -17,11 +17,11 @@ from amzmq.rpc.clock import ReplicaClock
 # each other by, and what applies a stream to a replica.
 INTERNAL = {
     "Client": {
-        "applied", "ask", "call", "calls", "deliver", "follower", "gave_up", "hello", "kind",
-        "misfit", "next_addr", "notify", "on_message", "pause", "renumber", "transport", "watch",
-        "watches",
+        "applied", "ask", "call", "calls", "conversation", "deliver", "deliveries", "follower",
+        "following", "gave_up", "kind", "misfit", "next_addr", "notify", "renumber",
+        "take_directed", "transport", "watch", "watches",
     },
-    "Mux": {"make_server", "servers"},
+    "Mux": {"servers"},
     "NetworkMachine": {
         "came_from", "follow", "is_listening", "observe_clock", "pass_err", "payload_arrived",
         "read_changes", "schema_changed", "set_groups", "told", "unobserve_clock",
