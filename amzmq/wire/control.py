@@ -405,6 +405,7 @@ _KINDS: tuple[type[Message], ...] = (
 )  # fmt: skip
 _KIND_OF: dict[type[Message], int] = {cls: number for number, cls in enumerate(_KINDS, 1)}
 _REPLY = _KIND_OF[Reply]
+_MUTATE = _KIND_OF[Mutate]
 
 
 class _Form(NamedTuple):
@@ -494,6 +495,36 @@ def to_frame(message: Message) -> bytes:
     return frame
 
 
+def _reply(fields: list[Value]) -> Reply | None:
+    """The most frequent answer in short; whatever is unusual is looked at field by field."""
+    kind, request, result, bodies, head = fields
+    if (
+        kind == _REPLY
+        and type(request) is type(result) is type(head) is int
+        and min(request, result, head) >= 0
+        and type(bodies) is list
+        and all(type(body) is bytes for body in bodies)
+    ):
+        return Reply(request, result, bodies, head)
+    return None
+
+
+def _mutate(fields: list[Value]) -> Mutate | None:
+    """The most frequent request in short: without arguments, and not made by an event."""
+    if len(fields) != 6 or fields[0] != _MUTATE:
+        return None
+    _, request, type_, called, args, number = fields
+    if (
+        args is None
+        and type(request) is type(type_) is type(number) is int
+        and min(request, type_) >= 0
+        and type(called) is list
+        and all(type(state) is int for state in called)
+    ):
+        return Mutate(request, type_, called, None, number)
+    return None
+
+
 def from_frame(frame: bytes) -> Message:
     """Decode a message.
 
@@ -501,15 +532,9 @@ def from_frame(frame: bytes) -> Message:
         FrameInvalid: The bytes are no message of this protocol.
     """
     fields = decode_array(frame)
-    if len(fields) == 5 and fields[0] == _REPLY:
-        _, request, result, bodies, head = fields
-        if (
-            type(request) is type(result) is type(head) is int
-            and min(request, result, head) >= 0
-            and type(bodies) is list
-            and all(type(body) is bytes for body in bodies)
-        ):
-            return Reply(request, result, bodies, head)
+    frequent = _reply(fields) if len(fields) == 5 else _mutate(fields)
+    if frequent is not None:
+        return frequent
     form = _FORMS.get(fields[0]) if fields and type(fields[0]) is int else None
     if form is None:
         raise FrameInvalid(f"a message of unknown kind {fields[0] if fields else None!r}")
