@@ -1,8 +1,11 @@
-"""One ZeroMQ context a process, shared by all transports and ended with the last of them.
+"""One ZeroMQ context a process, shared by most transports and ended with the last of them.
 
 A context owns an I/O thread and a handful of file descriptors, so each transport having its
 own would be waste, and a context that outlives its last user is a leak. Ending it can block
 until all sockets have lingered, which is why it happens on a thread of its own.
+
+A transport that asks who its peers are has a context to itself: a context has one place only to
+ask (`amzmq.net.zap`), which is served by one event loop and knows one set of keys.
 """
 
 from __future__ import annotations
@@ -47,13 +50,14 @@ os.register_at_fork(after_in_child=_forget_the_parents)
 
 
 class ContextLease:
-    """The right of one transport to use the context until it is released."""
+    """The right of one transport to use a context until it is released."""
 
-    __slots__ = ("_forks", "_released", "context")
+    __slots__ = ("_alone", "_forks", "_released", "context")
 
-    def __init__(self, context: ZmqContext, forks: int) -> None:
+    def __init__(self, context: ZmqContext, forks: int, alone: bool) -> None:
         self.context = context
         self._forks = forks
+        self._alone = alone
         self._released = False
 
     @property
@@ -75,26 +79,29 @@ class ContextLease:
         if self._released or self.forked:
             return
         self._released = True
-        with shared.lock:
-            shared.users -= 1
-            if shared.users:
-                return
-            shared.context = None
+        if not self._alone:
+            with shared.lock:
+                shared.users -= 1
+                if shared.users:
+                    return
+                shared.context = None
         await _terminate(self.context, limit_s)
 
 
-def acquire_context() -> ContextLease:
-    """Leases the process's context, which is created for the first user."""
+def acquire_context(alone: bool = False) -> ContextLease:
+    """Leases the process's context, which is created for the first user, or a new one `alone`."""
     shared = _shared
     if shared.pid != os.getpid():
         # A fork that bypassed Python's hooks, in a C extension for instance.
         _forget_the_parents()
         shared = _shared
+    if alone:
+        return ContextLease(zmq.Context(), shared.forks, alone=True)
     with shared.lock:
         if shared.context is None:
             shared.context = zmq.Context()
         shared.users += 1
-        return ContextLease(shared.context, shared.forks)
+        return ContextLease(shared.context, shared.forks, alone=False)
 
 
 async def _terminate(context: ZmqContext, limit_s: float) -> None:

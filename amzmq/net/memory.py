@@ -39,6 +39,7 @@ class MemoryNetwork:
         control_fault: Decides about each conversation message; None is no fault.
         counts: What happened to frames.
         peer_limit: Frames on the way to one peer before it is FULL; None is no limit.
+        refused: Users who get no connection; see `refuse`.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -46,6 +47,7 @@ class MemoryNetwork:
         self.control_fault: Fault | None = None
         self.counts = FaultCounts()
         self.peer_limit: int | None = None
+        self.refused: set[str] = set()
         self.routers: dict[str, MemoryRouter] = {}
         self.publishers: dict[str, MemoryPublisher] = {}
         # Dicts instead of sets: their order is the same in every run of a seeded test.
@@ -55,9 +57,33 @@ class MemoryNetwork:
         self._next_port = 1
         self._partitioned = False
 
-    def transport(self) -> MemoryTransport:
-        """A transport on this network."""
-        return MemoryTransport(self)
+    def transport(self, user: str = "") -> MemoryTransport:
+        """A transport on this network.
+
+        Args:
+            user: Who connects by it, as a key would prove between processes; "" has none.
+        """
+        return MemoryTransport(self, user)
+
+    def end_user(self, user: str) -> int:
+        """Ends all connections of a user; returns how many of his sockets were connected."""
+        ended = 0
+        for endpoint in [*dict.fromkeys((*self.dealers, *self.subscribers))]:
+            for dealer in self.dealers.get(endpoint, ()):
+                ended += dealer.user == user and dealer.part()
+            for subscriber in self.subscribers.get(endpoint, ()):
+                ended += subscriber.user == user and subscriber.part()
+        return ended
+
+    def refuse(self, user: str, refused: bool) -> None:
+        """Ends a user's connections and lets none begin, until it is called with False."""
+        if not refused:
+            self.refused.discard(user)
+        elif user not in self.refused:
+            self.refused.add(user)
+            self.end_user(user)
+        for endpoint in [*self.dealers, *self.subscribers]:
+            self.meet(endpoint)
 
     @property
     def partitioned(self) -> bool:
@@ -129,10 +155,11 @@ class MemoryNetwork:
 class MemoryTransport:
     """One part's sockets on a memory network."""
 
-    __slots__ = ("_closed", "_network", "_open")
+    __slots__ = ("_closed", "_network", "_open", "_user")
 
-    def __init__(self, network: MemoryNetwork) -> None:
+    def __init__(self, network: MemoryNetwork, user: str = "") -> None:
         self._network = network
+        self._user = user
         self._open: list[MemoryRouter | MemoryPublisher | MemoryDealer | MemorySubscriber] = []
         self._closed = False
 
@@ -171,7 +198,7 @@ class MemoryTransport:
         """Connects a dealer."""
         self._check()
         check_endpoint(endpoint)
-        dealer = MemoryDealer(self._network, endpoint, on_message, on_connected)
+        dealer = MemoryDealer(self._network, endpoint, on_message, on_connected, self._user)
         self._open.append(dealer)
         return dealer
 
@@ -179,9 +206,13 @@ class MemoryTransport:
         """Connects a subscriber."""
         self._check()
         check_endpoint(endpoint)
-        subscriber = MemorySubscriber(self._network, endpoint, on_frame)
+        subscriber = MemorySubscriber(self._network, endpoint, on_frame, self._user)
         self._open.append(subscriber)
         return subscriber
+
+    def end_user(self, user: str) -> int:
+        """Ends all connections of a user; returns how many of his sockets were connected."""
+        return self._network.end_user(user)
 
     async def close(self) -> None:
         """Closes what is open."""

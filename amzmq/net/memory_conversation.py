@@ -105,6 +105,11 @@ class MemoryRouter:
         link.send_to_dealer(frame, blobs)
         return Delivery.SENT
 
+    def user_of(self, peer: bytes) -> str:
+        """The user behind a peer; "" when it has none, or has gone."""
+        link = self.links.get(peer)
+        return "" if link is None else link.dealer.user
+
     def close(self) -> None:
         """Unbinds; the dealers see it."""
         if self._closed:
@@ -124,8 +129,10 @@ class MemoryDealer:
         endpoint: str,
         on_message: MessageFn,
         on_connected: ConnectedFn,
+        user: str = "",
     ) -> None:
         self.on_message = on_message
+        self.user = user
         self._on_connected = on_connected
         self._network = network
         self._endpoint = endpoint
@@ -164,16 +171,20 @@ class MemoryDealer:
         """Connects, in the next turn, if there is a router then."""
         self._loop.call_soon(self._connect)
 
-    def part(self) -> None:
-        """Loses the connection now and says so in the next turn."""
-        if self._link is not None:
-            self._link.end()
-            self._link = None
-            self._loop.call_soon(self._report, False)
+    def part(self) -> bool:
+        """Loses the connection now and says so in the next turn; False if there was none."""
+        if self._link is None:
+            return False
+        self._link.end()
+        self._link = None
+        self._loop.call_soon(self._report, False)
+        return True
 
     def _connect(self) -> None:
         router = self._network.routers.get(self._endpoint)
-        if router is None or self._network.partitioned or self._closed or self._link is not None:
+        if router is None or self._closed or self._link is not None:
+            return
+        if self._network.partitioned or self.user in self._network.refused:
             return
         self._link = ControlLink(self._network, router, self)
         self._report(True)

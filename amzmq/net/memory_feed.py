@@ -32,6 +32,7 @@ class MemoryPublisher:
         self._on_subscribe = on_subscribe
         self._on_unsubscribe = on_unsubscribe
         self._on_garbage = on_garbage
+        self.asker = ""
         self._closed = False
         network.publishers[endpoint] = self
         network.meet(endpoint)
@@ -62,11 +63,14 @@ class MemoryPublisher:
         if self._closed or incarnation != subscriber.incarnation:
             return
         self.asked.setdefault(subscriber, {}).setdefault(topic, False)
+        self.asker = subscriber.user
         try:
             confirmed = self._on_subscribe(topic)
         except (Exception, asyncio.CancelledError):
             callback_failed("publisher", "on_subscribe")
             return
+        finally:
+            self.asker = ""
         if confirmed is True and topic in self.asked.get(subscriber, ()):
             self.asked[subscriber][topic] = True
 
@@ -96,9 +100,12 @@ class MemoryPublisher:
 class MemorySubscriber:
     """The connecting end of the feed."""
 
-    def __init__(self, network: MemoryNetwork, endpoint: str, on_frame: FrameFn) -> None:
+    def __init__(
+        self, network: MemoryNetwork, endpoint: str, on_frame: FrameFn, user: str = ""
+    ) -> None:
         # Counts connections: a frame of an earlier one must not arrive on a later one.
         self.incarnation = 0
+        self.user = user
         self._on_frame = on_frame
         self._network = network
         self._endpoint = endpoint
@@ -137,13 +144,14 @@ class MemorySubscriber:
         """Connects, in the next turn, if there is a publisher then."""
         self._loop.call_soon(self._connect)
 
-    def part(self) -> None:
-        """Loses the connection; the publisher notices in the next turn."""
+    def part(self) -> bool:
+        """Loses the connection; the publisher notices in the next turn. False if none was."""
         publisher, self.publisher = self.publisher, None
         self.incarnation += 1
         if publisher is not None:
             topics = tuple(publisher.asked.get(self, ()))
             self._loop.call_soon(publisher.take_end, self, topics)
+        return publisher is not None
 
     def arrive(self, incarnation: int, frame: bytes) -> None:
         """A frame arrives, if its connection still is this one and somebody wants it."""
@@ -161,7 +169,7 @@ class MemorySubscriber:
         publisher = self._network.publishers.get(self._endpoint)
         if publisher is None or self._network.partitioned or self._closed:
             return
-        if self.publisher is None:
+        if self.publisher is None and self.user not in self._network.refused:
             self.publisher = publisher
             for topic in self._topics:
                 self._ask(topic)

@@ -22,6 +22,7 @@ class SocketOptions:
         reconnect_max_ms: The waits double up to this.
         send_buffer_bytes: The kernel's send buffer; None leaves the system's default.
         receive_buffer_bytes: The kernel's receive buffer; None leaves the system's default.
+        recheck_ms: How often a transport that knows its peers' keys looks whether they still may.
         ipv6: Whether names may resolve to IPv6 addresses, and `*` binds both families.
     """
 
@@ -46,4 +47,7 @@ class SocketOptions:
     reconnect_max_ms: int = 2000
     send_buffer_bytes: int | None = None
     receive_buffer_bytes: int | None = None
+    # A directory of a thousand keys is looked through in 6 ms; sshd's answer to a key that was
+    # removed is "at the next login", ours should not need one.
+    recheck_ms: int = 1000
     ipv6: bool = False

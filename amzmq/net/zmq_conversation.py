@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 
 import zmq
 
+from amzmq.net.authenticator import NOBODY
 from amzmq.net.context import ContextLease
+from amzmq.net.gate import Gate
 from amzmq.net.log import callback_failed
 from amzmq.net.options import SocketOptions
 from amzmq.net.transport import ConnectedFn, Delivery, DrainedFn, MessageFn, PeerMessageFn
@@ -27,11 +29,14 @@ NO_BLOBS: tuple[bytes, ...] = ()
 
 
 class ZmqRouter(ZmqSocket):
-    """A bound ROUTER that refuses unknown peers instead of dropping for them."""
+    """A bound ROUTER that refuses unknown peers instead of dropping for them.
+
+    With a gate it hears, and sends to, only those whom the gate lets in.
+    """
 
     kind = "router"
 
-    __slots__ = ("_drained", "_on_drained", "_on_message", "endpoint")
+    __slots__ = ("_drained", "_on_drained", "_on_message", "endpoint", "gate")
 
     def __init__(
         self,
@@ -42,8 +47,10 @@ class ZmqRouter(ZmqSocket):
         endpoint: str,
         on_message: PeerMessageFn,
         on_drained: DrainedFn | None,
+        gate: Gate | None = None,
     ) -> None:
         self.endpoint = endpoint
+        self.gate = gate
         self._on_message = on_message
         self._on_drained = on_drained
         self._drained = True
@@ -52,7 +59,7 @@ class ZmqRouter(ZmqSocket):
     def send(self, peer: bytes, frame: bytes, blobs: Sequence[bytes] = ()) -> Delivery:
         """Queues one message for one peer and never waits."""
         self._check(frame, *blobs)
-        if self._closed:
+        if self._closed or (self.gate is not None and not self.gate.user_of(peer)):
             return Delivery.GONE
         try:
             # libzmq decides on the first part: once that is taken, the others are as well.
@@ -62,17 +69,25 @@ class ZmqRouter(ZmqSocket):
             return Delivery.FULL
         except zmq.ZMQError as err:
             if err.errno == errno.EHOSTUNREACH:
+                if self.gate is not None:
+                    self.gate.forget(peer)
                 return Delivery.GONE
             raise
         finally:
             self._drain_soon()
         return Delivery.SENT
 
+    def user_of(self, peer: bytes) -> str:
+        """The user behind a peer; "" when its connection is not secured, or has ended."""
+        return NOBODY if self.gate is None else self.gate.user_of(peer)
+
     def _take_one(self) -> None:
         peer = self._recv(NOBLOCK)
         # A Frame knows whether more follow; asking the socket for it costs more than both.
         body = self._recv(NOBLOCK, copy=False)
         blobs = receive_rest(self._recv) if body.more else NO_BLOBS
+        if self.gate is not None and not self.gate.admits(peer, body):
+            return
         self._drained = False
         try:
             self._on_message(peer, body.bytes, blobs)

@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import zmq
 
+from amzmq.net.authenticator import NOBODY
 from amzmq.net.context import ContextLease
+from amzmq.net.gate import Gate, Wire
 from amzmq.net.log import callback_failed, log
 from amzmq.net.options import SocketOptions
 from amzmq.net.transport import ConfirmFn, FrameFn, TopicFn
@@ -27,11 +29,21 @@ class ZmqPublisher(ZmqSocket):
     subscriber. After garbage nothing is therefore confirmed until all that arrived is read
     and both queues are empty; such subscriptions are reported as garbage, and their senders
     have to renew them.
+
+    With a gate only those whom it lets in are asked about.
     """
 
     kind = "publisher"
 
-    __slots__ = ("_misaligned", "_on_garbage", "_on_subscribe", "_on_unsubscribe", "endpoint")
+    __slots__ = (
+        "_misaligned",
+        "_on_garbage",
+        "_on_subscribe",
+        "_on_unsubscribe",
+        "asker",
+        "endpoint",
+        "gate",
+    )
 
     def __init__(
         self,
@@ -43,8 +55,11 @@ class ZmqPublisher(ZmqSocket):
         on_subscribe: ConfirmFn,
         on_unsubscribe: TopicFn,
         on_garbage: FrameFn,
+        gate: Gate | None = None,
     ) -> None:
         self.endpoint = endpoint
+        self.asker = NOBODY
+        self.gate = gate
         self._on_subscribe = on_subscribe
         self._on_unsubscribe = on_unsubscribe
         self._on_garbage = on_garbage
@@ -75,8 +90,14 @@ class ZmqPublisher(ZmqSocket):
         elif self._misaligned:
             log.warning("publisher: a subscription behind garbage is not confirmed")
             self._tell_garbage(message)
-        else:
+        elif self.gate is None:
             self._ask(message[1:])
+        else:
+            wire = Wire.of(part)
+            if self.gate.admits(wire, part):
+                self.asker = self.gate.user_of(wire)
+                self._ask(message[1:])
+                self.asker = NOBODY
 
     def _is_empty(self) -> None:
         self._misaligned = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,7 +10,11 @@ import zmq
 
 from amzmq.errors import NetError
 from amzmq.net import addresses
+from amzmq.net.authenticator import Authenticator, AuthenticatorLike
 from amzmq.net.context import ContextLease, acquire_context
+from amzmq.net.curve import Curve, CurveCounts
+from amzmq.net.gate import Gate
+from amzmq.net.keys import Keys, PathLike
 from amzmq.net.options import SocketOptions
 from amzmq.net.transport import (
     ConfirmFn,
@@ -20,6 +25,7 @@ from amzmq.net.transport import (
     PeerMessageFn,
     TopicFn,
 )
+from amzmq.net.zap import ENDPOINT, ZapHandler, require_zap
 from amzmq.net.zmq_conversation import ZmqDealer, ZmqRouter
 from amzmq.net.zmq_feed import ZmqPublisher, ZmqSubscriber
 from amzmq.net.zmq_socket import ZmqRaw, ZmqSocket
@@ -33,12 +39,39 @@ class ZmqTransport:
 
     Args:
         options: Limits and timings of all its sockets.
+        curve: Its own keys; with them, everything that it opens is encrypted.
+        server_key: The public key of the source to connect to: raw, Z85, or a file's path.
+        authenticator: Who may connect to what it binds: the path of a directory of ``*.pub``
+            files, a function that gets a public key, or an `Authenticator`.
+        curve_required: Refuse to open anything that is not secured, on this host as well.
+        insecure: Bind addresses that others than this host reach, although nothing secures them.
+
+    Attributes:
+        counts: What became of those who wanted to connect to what is secured.
+
+    Raises:
+        KeyFileError: A key's file cannot be read.
+        KeyInvalid: A key is none.
     """
 
-    __slots__ = ("_closed", "_lease", "_open", "_options")
+    __slots__ = (
+        "_closed", "_curve", "_lease", "_open", "_options", "_recheck_timer", "counts"
+    )  # fmt: skip
 
-    def __init__(self, options: SocketOptions | None = None) -> None:
+    def __init__(
+        self,
+        options: SocketOptions | None = None,
+        *,
+        curve: Keys | None = None,
+        server_key: bytes | PathLike | None = None,
+        authenticator: AuthenticatorLike | None = None,
+        curve_required: bool = False,
+        insecure: bool = False,
+    ) -> None:
         self._options = options or SocketOptions()
+        self._curve = Curve(curve, server_key, authenticator, curve_required, insecure)
+        self.counts = CurveCounts()
+        self._recheck_timer: asyncio.TimerHandle | None = None
         self._lease: ContextLease | None = None
         self._open: set[ZmqSocket] = set()
         self._closed = False
@@ -54,9 +87,9 @@ class ZmqTransport:
         """Binds a router."""
         with self._new(zmq.ROUTER) as (sock, lease):
             sock.setsockopt(zmq.ROUTER_MANDATORY, 1)
-            real = addresses.bind(sock, endpoint)
+            real, gate = self._bind(sock, endpoint, ZmqRouter.kind)
             router = ZmqRouter(
-                sock, lease, self._options, self._open.discard, real, on_message, on_drained
+                sock, lease, self._options, self._open.discard, real, on_message, on_drained, gate
             )
         self._open.add(router)
         return router
@@ -71,7 +104,7 @@ class ZmqTransport:
         """Binds a publisher that asks `on_subscribe` for every subscription."""
         with self._new(zmq.XPUB) as (sock, lease):
             sock.setsockopt(zmq.XPUB_MANUAL, 1)
-            real = addresses.bind(sock, endpoint)
+            real, gate = self._bind(sock, endpoint, ZmqPublisher.kind)
             publisher = ZmqPublisher(
                 sock,
                 lease,
@@ -81,6 +114,7 @@ class ZmqTransport:
                 on_subscribe,
                 on_unsubscribe,
                 on_garbage,
+                gate,
             )
         self._open.add(publisher)
         return publisher
@@ -90,6 +124,7 @@ class ZmqTransport:
         with self._new(zmq.DEALER) as (sock, lease):
             # Queue only for completed connections: a send to nobody fails instead of waiting.
             sock.setsockopt(zmq.IMMEDIATE, 1)
+            self._curve.before_connect(sock, endpoint)
             addresses.connect(sock, endpoint)
             dealer = ZmqDealer(
                 sock, lease, self._options, self._open.discard, on_message, on_connected
@@ -100,14 +135,29 @@ class ZmqTransport:
     def subscriber(self, endpoint: str, on_frame: FrameFn) -> ZmqSubscriber:
         """Connects a subscriber."""
         with self._new(zmq.SUB) as (sock, lease):
+            self._curve.before_connect(sock, endpoint)
             addresses.connect(sock, endpoint)
             subscriber = ZmqSubscriber(sock, lease, self._options, self._open.discard, on_frame)
         self._open.add(subscriber)
         return subscriber
 
+    def end_user(self, user: str) -> int:
+        """Ends all connections of a user, who may connect again if still allowed.
+
+        For a user whose rights have changed. One who may not connect any more needs no call.
+
+        Returns:
+            How many connections there were.
+        """
+        if self._lease is not None:
+            self._lease.check("ZmqTransport")
+        return sum(gate.end(user) for gate in self._gates())
+
     async def close(self) -> None:
         """Closes what is open; the last transport of a process ends the context as well."""
         self._closed = True
+        if self._recheck_timer is not None:
+            self._recheck_timer.cancel()
         for sock in tuple(self._open):
             sock.close()
         lease, self._lease = self._lease, None
@@ -120,7 +170,7 @@ class ZmqTransport:
         if self._closed:
             raise NetError("this transport is closed; make a new one")
         if self._lease is None:
-            self._lease = acquire_context()
+            self._lease = acquire_context(alone=self._curve.authenticator is not None)
         self._lease.check("ZmqTransport")
         try:
             sock = self._lease.context.socket(kind)
@@ -132,6 +182,46 @@ class ZmqTransport:
         except BaseException:
             sock.close(0)
             raise
+
+    def _bind(self, sock: ZmqRaw, endpoint: str, kind: str) -> tuple[str, Gate | None]:
+        """Binds a socket; its real endpoint, and the gate of one that is secured."""
+        self._curve.before_bind(sock, endpoint)
+        authenticator = self._curve.authenticator
+        if authenticator is None:
+            return addresses.bind(sock, endpoint), None
+        if self._recheck_timer is None:
+            self._begin_asking(authenticator)
+        require_zap(sock)
+        real = addresses.bind(sock, endpoint)
+        return real, Gate(kind, real, authenticator, self.counts)
+
+    def _begin_asking(self, authenticator: Authenticator) -> None:
+        """Answers libzmq's questions about new connections, and looks after the old ones."""
+        with self._new(zmq.REP) as (sock, lease):
+            sock.bind(ENDPOINT)
+            handler = ZapHandler(
+                sock, lease, self._options, self._open.discard, authenticator, self.counts
+            )
+        self._open.add(handler)
+        loop = asyncio.get_running_loop()
+        interval = self._options.recheck_ms / 1000
+
+        def recheck() -> None:
+            if lease.forked:
+                return  # the connections are the parent's
+            self._recheck_timer = loop.call_later(interval, recheck)
+            if authenticator.reload():
+                for gate in self._gates():
+                    gate.recheck()
+
+        self._recheck_timer = loop.call_later(interval, recheck)
+
+    def _gates(self) -> list[Gate]:
+        return [
+            sock.gate
+            for sock in self._open
+            if isinstance(sock, ZmqRouter | ZmqPublisher) and sock.gate is not None
+        ]
 
 
 def _apply(sock: ZmqRaw, options: SocketOptions) -> None:
