@@ -17,6 +17,9 @@
     ├── NetError                     the sockets
     │   ├── AddressInUse             give up: somebody else listens there
     │   ├── AddressInvalid           give up: not an endpoint
+    │   ├── Insecure                 give up: it would be open to strangers (amzmq.net.curve)
+    │   ├── KeyInvalid               give up: not a key (amzmq.net.keys)
+    │   ├── KeyFileError             give up: a key's file is unusable (amzmq.net.keys)
     │   └── ForkedError              give up: sockets do not survive a fork; make new ones
     └── RpcError                     the conversation between a client and a source
         ├── NotConnected             retry: no source to talk to at this moment
@@ -25,6 +28,7 @@
         ├── CallTimeout              look first: no answer in time, after all retries
         │   └── TimedOut             look first: a blocking call's own timeout (amzmq.blocking)
         ├── OutcomeUnknown           look first: the source restarted; it may have run or not
+        ├── PolicyInvalid            give up: rights that have no meaning (amzmq.rpc.rights)
         ├── Refused                  give up: the source refuses, and says why
         │   ├── NoAccess             give up: this client may not
         │   ├── SchemaMismatch       give up: the schema or the view of it does not fit

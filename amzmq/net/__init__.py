@@ -6,7 +6,10 @@ processes; `MemoryNetwork` carries them inside one, and loses them when a test w
 
 from __future__ import annotations
 
+from amzmq.net.authenticator import AnyKey, Authenticator, KeyCallback, KeyDirectory
+from amzmq.net.curve import CurveCounts, Insecure
 from amzmq.net.faults import FaultCounts, RandomFaults
+from amzmq.net.keys import KeyFileError, KeyInvalid, Keys
 from amzmq.net.memory import MemoryNetwork, MemoryTransport
 from amzmq.net.options import SocketOptions
 from amzmq.net.traffic import Direction, TrafficMeter
@@ -14,10 +17,19 @@ from amzmq.net.transport import Dealer, Delivery, Publisher, Router, Subscriber,
 from amzmq.net.zmq_transport import ZmqTransport
 
 __all__ = [
+    "AnyKey",
+    "Authenticator",
+    "CurveCounts",
     "Dealer",
     "Delivery",
     "Direction",
     "FaultCounts",
+    "Insecure",
+    "KeyCallback",
+    "KeyDirectory",
+    "KeyFileError",
+    "KeyInvalid",
+    "Keys",
     "MemoryNetwork",
     "MemoryTransport",
     "Publisher",

@@ -46,6 +46,9 @@ class Router(Protocol):
     def send(self, peer: bytes, frame: bytes, blobs: Sequence[bytes] = ()) -> Delivery:
         """Queues one message for one peer and never waits."""
 
+    def user_of(self, peer: bytes) -> str:
+        """The user that a peer's key stands for; "" without a key, and once it has gone."""
+
     def close(self) -> None:
         """Closes the socket; closing again does nothing."""
 
@@ -75,6 +78,10 @@ class Publisher(Protocol):
     @property
     def endpoint(self) -> str:
         """The real address, with port 0 and `*` resolved."""
+
+    @property
+    def asker(self) -> str:
+        """Inside `on_subscribe`: the user whose key asks; "" without a key."""
 
     def send(self, frame: bytes) -> None:
         """Sends a frame to all whose confirmed topic begins it; drops for those who are full."""
@@ -145,6 +152,9 @@ class Transport(Protocol):
 
     def subscriber(self, endpoint: str, on_frame: FrameFn) -> Subscriber:
         """Connects a subscriber."""
+
+    def end_user(self, user: str) -> int:
+        """Ends a user's connections, who may come back; returns how many there were."""
 
     async def close(self) -> None:
         """Closes all sockets still open and waits, within a bound, until they are released."""

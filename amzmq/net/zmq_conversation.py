@@ -221,6 +221,9 @@ class ZmqDealer(ZmqSocket):
             self._on_connected(connected)
         except (Exception, asyncio.CancelledError):
             callback_failed(self.kind, "on_connected")
+        if not self._closed:
+            # What it sent may have swallowed the news of an answer, behind this turn's look.
+            self._drain_within(0.0)
 
 
 def _send_parts(send: Callable[..., object], frame: bytes, blobs: Sequence[bytes]) -> None:

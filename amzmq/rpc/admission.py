@@ -48,7 +48,7 @@ class ServerRequest:
         Raises:
             Refused: There is no such machine here, or the view does not fit it.
         """
-        client = ClientId(self.client_id, self._incarnation)
+        client = ClientId(self.client_id, self._incarnation, self.user)
         machine = self._sources.find(self.machine_id) if source is None else source
         return self._make_server(self._peer, client, machine, view or self.view)
 

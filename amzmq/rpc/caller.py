@@ -6,8 +6,9 @@ from asyncio import Future
 from collections.abc import Mapping
 from typing import Protocol
 
-from amzmq.machine import MutationType, Result, Wait
+from amzmq.machine import MutationType, Result
 from amzmq.machine.event import HasSource
+from amzmq.rpc.watches import RemoteWait
 from amzmq.wire.control import WatchKind
 
 
@@ -34,7 +35,7 @@ class Caller(Protocol):
 
     def watch(
         self, kind: WatchKind, called: tuple[int, ...], args: Mapping[str, object] | None
-    ) -> Wait:
+    ) -> RemoteWait:
         """Wait for something that only the source can see."""
 
     def renumber(self, new: Mapping[int, int]) -> None:

@@ -4,54 +4,51 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 
 from amzmq.errors import (
     CallTimeout,
-    ConnectFailed,
     InvalidArgs,
     LimitExceeded,
     NotConnected,
     RpcError,
     SchemaMismatch,
 )
-from amzmq.machine import Machine, MutationType, Result, Schema, States, Time, Wait
+from amzmq.machine import Machine, MutationType, Result, Schema, States, Time
 from amzmq.machine.compiled import compile_schema
 from amzmq.machine.event import HasSource
 from amzmq.machine.schema import definitions_of
-from amzmq.net import Transport, ZmqTransport
+from amzmq.net import Keys, Transport, ZmqTransport
 from amzmq.rpc.calls import Calls
 from amzmq.rpc.connection import Connection
 from amzmq.rpc.conversation import Conversation
-from amzmq.rpc.deliveries import Deliveries
 from amzmq.rpc.follower import Follower
 from amzmq.rpc.following import Following
 from amzmq.rpc.listing import MachineInfo
 from amzmq.rpc.netmach import NetworkMachine
 from amzmq.rpc.options import ClientOptions, state_names
-from amzmq.rpc.payload import QUEUE_LIMIT, Payload, PayloadIterator
 from amzmq.rpc.retry import RetryPolicy
-from amzmq.rpc.watches import Watches
+from amzmq.rpc.taking import Taking
+from amzmq.rpc.watches import RemoteWait, Watches
 from amzmq.states import ClientStates, ConsumerStates
 from amzmq.wire.control import (
-    Ack,
-    Directed,
     Message,
     Mutate,
     NsReport,
     Sync,
     WatchKind,
 )
-from amzmq.wire.feed import PayloadFrame
 from amzmq.wire.view import View
 
 _log = logging.getLogger("amzmq.client")
 
 
-class Client:
+class Client(Taking):
     """Follows one machine.
 
     Args:
@@ -86,6 +83,7 @@ class Client:
         offline_queue: How many mutations are kept while there is no connection; with 0 they
             raise `NotConnected` at once.
         transport: What carries the frames; ZeroMQ by default.
+        curve, server_key: As of `ZmqTransport`, if there is no `transport`.
 
     Attributes:
         mach: The client's own state machine (`ClientStates`).
@@ -132,6 +130,8 @@ class Client:
         reconnect: bool = True,
         offline_queue: int = 0,
         transport: Transport | None = None,
+        curve: Keys | None = None,
+        server_key: bytes | str | os.PathLike[str] | None = None,
     ) -> None:
         self._addrs = (addr,) if isinstance(addr, str) else tuple(addr)
         self._at = 0  # which of them
@@ -184,15 +184,17 @@ class Client:
             transport,
             self,
         )
-        self.deliveries = Deliveries(self.mach.id, consumer, self._number, self._arrived)
         self._machine_id = machine
         self._given_transport = transport
+        self._secure = partial(ZmqTransport, curve=curve, server_key=server_key)
+        self._secured = curve is not None or server_key is not None
         self._transport: Transport | None = None
         self._incarnation = secrets.token_bytes(8)
         self._calls: Calls | None = None
         self._watches: Watches | None = None
         self._connection: Connection | None = None
         self._conversation: Conversation | None = None
+        super().__init__(consumer)
 
     # Life.
 
@@ -201,7 +203,9 @@ class Client:
         self._thread = threading.get_ident()
         self._loop = asyncio.get_running_loop()
         if self._connection is None:
-            self._transport = self._given_transport or ZmqTransport()
+            self._transport = self._given_transport or self._secure()
+            if self._secured:  # what follows without keys is shared with those who have none
+                self.following.transport = self._transport
             self._calls = Calls(
                 self._send,
                 self._number,
@@ -248,21 +252,16 @@ class Client:
             await asyncio.wait(tasks)
         if self.mach.is_("Ready"):
             return
-        raise self._why_not()
+        raise self._connected_by().why_not()
 
-    def _why_not(self) -> RpcError:
-        assert self._connection is not None
-        if self._connection.failure is not None:
-            return self._connection.failure
-        last = self.mach.err()
-        return ConnectFailed(
-            f"no source at {self.addr}: gave up after {self._connection.attempts} attempts of "
-            f"{self.options.conn_timeout:g} s each; the last one: {last}. Is a Mux serving there?"
-        )
+    def _connected_by(self) -> Connection:
+        assert self._connection is not None, "not started"
+        return self._connection
 
     async def stop(self) -> None:
         """Say goodbye, close the connection, let go of the replica."""
         self.deliveries.end()
+        self.fetcher.end(NotConnected("the client was stopped"))
         if self._calls is not None:
             self._calls.end(NotConnected("the client was stopped; the call may have run"))
         if self.mach.is_("Connected"):
@@ -312,7 +311,9 @@ class Client:
 
     def gave_up(self) -> None:
         """The connection will not come back: end what waits for it."""
-        self.calls.end(self._why_not())
+        error = self._connected_by().why_not()
+        self.calls.end(error)
+        self.fetcher.end(error)
 
     # What can be seen.
 
@@ -458,51 +459,6 @@ class Client:
         wanted = self.net_mach.remote_id
         return next((info.args for info in await self.machines() if info.id == wanted), ())
 
-    # Payloads.
-
-    def payloads(self, *names: str, limit: int = QUEUE_LIMIT) -> PayloadIterator:
-        """Iterate over payloads as they come, of the given names or all.
-
-        Args:
-            names: Which kinds; all when empty.
-            limit: How many are kept for a slow reader before the oldest is dropped and counted.
-        """
-        return self.deliveries.iterate(names, limit)
-
-    def on_payload(self, callback: Callable[[Payload], None]) -> None:
-        """Call `callback` for each payload, in order with the states; it must not block."""
-        self.deliveries.call(callback)
-
-    def _arrived(self, payload: Payload) -> bool:
-        if self.consumer is not None:
-            self.mach.add("WorkerPayload")
-        return self.net_mach.payload_arrived(payload)
-
-    def deliver(self, frame: PayloadFrame) -> None:
-        """A payload of the stream; from its follower."""
-        source = frame.source or self.net_mach.remote_id
-        self.deliveries.deliver(
-            Payload(frame.name, frame.data, frame.token, source, frame.source_tx)
-        )
-
-    def take_directed(self, message: Directed) -> None:
-        """A payload for this client alone: once, and not before the states it follows."""
-        self._acknowledge(self.deliveries.direct(message))
-        if self.deliveries.waiting:
-            self.follower.await_number(self)
-
-    def _acknowledge(self, ack: Ack | None) -> None:
-        if ack is not None:
-            self._send(ack)
-
-    def applied(self, number: int) -> bool:
-        """The stream is applied up to `number`: what waited for that may go on; is there more?"""
-        waits = self.calls.applied(number) | self.watches.applied(number)
-        if not self.deliveries.waiting:
-            return waits
-        self._acknowledge(self.deliveries.applied(number, self.net_mach.remote_id))
-        return waits or self.deliveries.waiting
-
     def ask(self, message: Sync) -> bool:
         """Put a question of the follower's."""
         return self._send(message)
@@ -561,7 +517,7 @@ class Client:
 
     def watch(
         self, kind: WatchKind, called: tuple[int, ...], args: Mapping[str, object] | None
-    ) -> Wait:
+    ) -> RemoteWait:
         """Wait for something that only the source can see; used by the replica."""
         return self.watches.begin(kind, called, args)
 

@@ -20,7 +20,7 @@ import random
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from amzmq.errors import AmzmqError, FrameTooLarge, NotConnected, RpcError
+from amzmq.errors import AmzmqError, ConnectFailed, FrameTooLarge, NotConnected, RpcError
 from amzmq.machine import Event
 from amzmq.wire.control import Bye, Hello, Message, Ping, to_frame
 
@@ -139,6 +139,17 @@ class Connection:
         self._mach.add_err_state("ErrRpc", error)
         self._mach.add("ConnRetryFailed")
 
+    def why_not(self) -> RpcError:
+        """Why there is no connection, for those who waited for one."""
+        if self.failure is not None:
+            return self.failure
+        client = self._client
+        return ConnectFailed(
+            f"no source at {client.addr}: gave up after {self.attempts} attempts of "
+            f"{client.options.conn_timeout:g} s each; the last one: {self._mach.err()}. "
+            "Is a Mux serving there?"
+        )
+
     # Handshaking.
 
     async def HandshakingState(self, e: Event) -> None:
@@ -164,6 +175,7 @@ class Connection:
         self._delays = None
         client.calls.connected(client.epoch, client.conversation.resumed)
         client.watches.connected()
+        client.fetcher.reconnected()
         self._mach.add("HandshakeDone")
 
     async def _hello(self, timeout: float) -> None:

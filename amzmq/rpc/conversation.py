@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from amzmq.errors import AmzmqError, FrameInvalid, NotConnected, SchemaMismatch
 from amzmq.rpc.calls import refusal
 from amzmq.rpc.follower import Follower
 from amzmq.rpc.listing import MachineInfo, machines_of
+from amzmq.wire.compression import encodings
 from amzmq.wire.control import (
     PROTOCOL_VERSION,
     Bye,
     CatchUp,
+    Chunk,
     Directed,
     Hello,
     List,
@@ -94,6 +97,7 @@ class Conversation:
             client.following.known_hash,
             self._machine_id,
             client.view.value(),
+            list(encodings()),
         )
 
     async def machines(self, timeout: float) -> list[MachineInfo]:
@@ -119,7 +123,7 @@ class Conversation:
 
     # What the source says.
 
-    def on_message(self, frame: bytes, blobs: object) -> None:
+    def on_message(self, frame: bytes, blobs: Sequence[bytes]) -> None:
         """A message of the conversation arrived."""
         self.heard_at = self._loop.time()
         try:
@@ -131,6 +135,8 @@ class Conversation:
             self._on_reply(message)
         elif isinstance(message, Pong):
             pass  # `last_msg_at` is all it is for
+        elif isinstance(message, Chunk):
+            self._client.fetcher.on_chunk(message, blobs[0] if blobs else b"")
         elif isinstance(message, Welcome):
             self._on_welcome(message)
         elif isinstance(message, Refusal):
@@ -210,7 +216,9 @@ class Conversation:
 
     def _on_refusal(self, message: Refusal) -> None:
         client = self._client
-        if message.code == RefusalCode.STOPPING:
+        if message.token:
+            client.fetcher.on_refused(message.token, message.reason)
+        elif message.code == RefusalCode.STOPPING:
             self._connection.said_bye(message.reason)
         elif message.code == RefusalCode.NO_SESSION:
             if client.mach.is_("HandshakeDone"):

@@ -1,13 +1,14 @@
-"""What a Mux counts; the names are those of `Mux.metrics()`."""
+"""What a Mux counts, and how it speaks of what it counts."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 
 @dataclass(slots=True)
 class MuxCounters:
-    """What happened so far; only ever grows.
+    """What happened so far; only ever grows. The names are those of `Mux.metrics()`.
 
     Attributes:
         hellos: Conversations begun.
@@ -28,3 +29,23 @@ class MuxCounters:
     oversized: int = 0
     undelivered: int = 0
     expired: int = 0
+
+
+class FirstOnly:
+    """Logs the first of each kind: the others are only counted, by whoever calls.
+
+    Args:
+        log: The logger.
+        name: Of the component, which begins each line.
+    """
+
+    def __init__(self, log: logging.Logger, name: str) -> None:
+        self._log = log
+        self._name = name
+        self._kinds: set[str] = set()
+
+    def log(self, kind: str, text: str) -> None:
+        """Log a text, unless there was one of its kind."""
+        if kind not in self._kinds:
+            self._kinds.add(kind)
+            self._log.warning("[%s] %s (further ones are only counted)", self._name, text)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from amzmq.machine import Machine, Result
 from amzmq.rpc.payload import Payload, PayloadIterator
+from amzmq.wire.codec import Value
 from amzmq.wire.control import Ack, Directed
 
 _log = logging.getLogger("amzmq.client")
@@ -22,6 +23,9 @@ class Deliveries:
         consumer: Gets WorkerPayload for each payload, if there is one.
         number: The newest message that the replica has applied.
         arrived: Called with each payload for everybody; whether somebody took it.
+        offered: Called with each payload that offers a blob, and the facts of that; why it was
+            of no use, or "".
+        tell_state: Called before the consumer gets a payload.
 
     Attributes:
         failed: Payloads for everybody that nobody made use of.
@@ -34,6 +38,8 @@ class Deliveries:
         consumer: Machine | None,
         number: Callable[[], int],
         arrived: Callable[[Payload], bool],
+        offered: Callable[[Payload, list[Value]], str],
+        tell_state: Callable[[], None] = lambda: None,
     ) -> None:
         self.failed = 0
         self.dropped = 0
@@ -41,6 +47,8 @@ class Deliveries:
         self._consumer = consumer
         self._number = number
         self._arrived = arrived
+        self._offered = offered
+        self._tell_state = tell_state
         self._iterators: list[PayloadIterator] = []
         self._callbacks: list[Callable[[Payload], None]] = []
         self._held: list[Directed] = []
@@ -69,9 +77,13 @@ class Deliveries:
 
     # Payloads for everybody.
 
-    def deliver(self, payload: Payload) -> None:
+    def deliver(self, payload: Payload, blob: list[Value] | None) -> None:
         """A payload of the stream."""
-        if self._hand_out(payload, self._arrived(payload)):
+        if blob is not None:
+            reason = self._offered(payload, blob)
+        else:
+            reason = self._hand_out(payload, self._arrived(payload))
+        if reason:
             self.failed += 1
 
     def _hand_out(self, payload: Payload, taken: bool) -> str:
@@ -90,6 +102,7 @@ class Deliveries:
                 reason = f"a callback failed: {error!r}"
         if self._consumer is not None:
             taken = True
+            self._tell_state()
             result = self._consumer.add("WorkerPayload", name=payload.name, payload=payload)
             if result == Result.CANCELED:
                 reason = f"the consumer {self._consumer.id} refused it"
@@ -126,7 +139,11 @@ class Deliveries:
                 message.name, message.data, message.token, message.source or source,
                 message.source_tx,
             )  # fmt: skip
-            if reason := self._hand_out(payload, False):
+            if message.blob is not None:
+                reason = self._offered(payload, message.blob)
+            else:
+                reason = self._hand_out(payload, False)
+            if reason:
                 failed.append([message.ordinal, reason])
         if self._directed == before:
             return None

@@ -57,7 +57,7 @@ class Following:
         self._view = view
         self._expected = expected
         self._filters = filters
-        self._transport = transport
+        self.transport = transport
         self._owner = owner
         self._former: list[Follower] = []
         self._past: Counter[str] = Counter()
@@ -78,7 +78,7 @@ class Following:
         """
         schema = self._schema_of(message)
         follower = follower_of(
-            message.stream_id, message.epoch, schema, message.tracked, self._transport
+            message.stream_id, message.epoch, schema, message.tracked, self.transport
         )
         if self.net is None:
             self.net = NetworkMachine(

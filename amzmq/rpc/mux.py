@@ -13,35 +13,40 @@ import threading
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import asdict
+from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
 from amzmq.errors import (
-    DestinationUnknown,
     FrameInvalid,
     FrameTooLarge,
     NotConnected,
     RpcError,
 )
-from amzmq.machine import Event, Machine
-from amzmq.net import Delivery, Publisher, Router, Transport, ZmqTransport
+from amzmq.machine import Machine
+from amzmq.net import Delivery, Keys, Publisher, Router, Transport, ZmqTransport
 from amzmq.net.addresses import feed_endpoint
+from amzmq.net.authenticator import AuthenticatorLike
 from amzmq.rpc.admission import NewServerFn, default_server
-from amzmq.rpc.counters import MuxCounters
+from amzmq.rpc.counters import FirstOnly, MuxCounters
+from amzmq.rpc.entitlement import Entitlement
 from amzmq.rpc.feed import Feed, FeedOptions
+from amzmq.rpc.feed_gate import FeedGate
+from amzmq.rpc.heartbeats import Heartbeats
 from amzmq.rpc.listing import MachineInfo
 from amzmq.rpc.netmach import NetworkMachine
-from amzmq.rpc.posting import Posting
-from amzmq.rpc.receipt import Receipt
 from amzmq.rpc.reception import Reception
+from amzmq.rpc.rights import Policy
+from amzmq.rpc.sending import Sending
 from amzmq.rpc.server import ClientId, Server
-from amzmq.rpc.sessions import Sessions
-from amzmq.rpc.sources import Sources, served_id, several
+from amzmq.rpc.sources import MakeFeedFn, Sources, served_id, several
 from amzmq.states import MuxStates
-from amzmq.wire.codec import Value, encode
+from amzmq.wire.codec import Value
+from amzmq.wire.compression import encodings
 from amzmq.wire.control import (
     Ack,
     Bye,
+    Fetch,
     Hello,
     List,
     Listing,
@@ -63,9 +68,6 @@ _log = logging.getLogger("amzmq.mux")
 
 _Part = TypeVar("_Part")
 
-MISSED_BEATS = 3
-"""Heartbeats after which a silent peer counts as gone."""
-
 GOODBYE_WAIT = 0.5
 """Seconds that a Mux waits at its end for its clients to say Bye."""
 
@@ -76,7 +78,7 @@ PAYLOAD_STATE = "SendPayload"
 """The state by which a source sends payloads (spec rpc 8.3)."""
 
 
-class Mux:
+class Mux(Sending):
     """Serves one machine, or several.
 
     Args:
@@ -98,6 +100,8 @@ class Mux:
         push_interval: Seconds between updates at least; 0 publishes each turn of the loop.
         parent: The machine that the mux's own one belongs to.
         args: Classes of typed arguments of the sources' handlers, for `Client.args`.
+        curve, authenticator, insecure: As of `ZmqTransport`, if there is no `transport`.
+        rights: What each user may do; everybody may do everything without.
 
     Attributes:
         mach: The mux's own state machine (`MuxStates`).
@@ -125,8 +129,12 @@ class Mux:
         push_interval: float = 0.0,
         parent: Machine | None = None,
         args: Iterable[type] = (),
+        curve: Keys | None = None,
+        authenticator: AuthenticatorLike | None = None,
+        insecure: bool = False,
+        rights: Policy | None = None,
     ) -> None:
-        self._sources = Sources(args)
+        super().__init__(Sources(args))
         for machine in several(source):
             self._sources.add(machine)
         if not self._sources.all and new_server is None:
@@ -139,6 +147,10 @@ class Mux:
         self._heartbeat = heartbeat
         self._journal = journal or JournalLimits()
         self._transport = transport
+        self._secure = partial(
+            ZmqTransport, curve=curve, authenticator=authenticator, insecure=insecure
+        )
+        self._entitlement = Entitlement(rights)
         self._reception = Reception(
             self.mach,
             self._sources,
@@ -147,19 +159,18 @@ class Mux:
             None if allow_ids is None else frozenset(allow_ids),
             round(heartbeat * 1000),
             FRAME_LIMIT,
+            self._user_of,
         )
         self._payload_state = payload_state
         self._push_interval = push_interval
         self._router: Router | None = None
         self._publisher: Publisher | None = None
-        self._sessions = Sessions()
         self._to_answer: dict[Server, None] = {}
         self._held: dict[Feed, None] = {}
         self._will_answer = False
-        self._welcoming = False
         self._stopping = False
         self._beating: asyncio.Task[None] | None = None
-        self._logged: set[str] = set()
+        self._first = FirstOnly(_log, self.mach.id)
 
     # Life.
 
@@ -176,15 +187,17 @@ class Mux:
         self._thread = threading.get_ident()
         self.mach.add("Start")
         if self._transport is None:
-            self._transport = ZmqTransport()
+            self._transport = self._secure()
+        gate = FeedGate(self._sources, self._sessions, self.counters, self._first)
         try:
             self._router = self._transport.router(self._bind, self._on_message, self._answer)
             self._publisher = self._transport.publisher(
                 self._feed_bind or feed_endpoint(self._bind),
-                self._on_subscribe,
+                gate.confirms,
                 lambda topic: None,
-                self._on_feed_garbage,
+                gate.garbage,
             )
+            gate.publisher = self._publisher
         except BaseException:
             self.mach.remove("Start")
             await self._close_transport()
@@ -198,7 +211,9 @@ class Mux:
             self._send_for_state,
         )
         self._reception.feed_addr = self.feed_addr
-        self._beating = asyncio.create_task(self._beat(), name=f"{self.mach.id}.heartbeat")
+        beats = Heartbeats(self._heartbeat, self._sources, self._sessions, self._went_silent)
+        beats.also = self._end_changed_users
+        self._beating = asyncio.create_task(beats.run(), name=f"{self.mach.id}.heartbeat")
         self.mach.add("Ready")
 
     async def stop(self, reason: str = "the source stops") -> None:
@@ -213,6 +228,7 @@ class Mux:
         self._beating.cancel()
         await asyncio.wait([self._beating])
         await self._all_heard()
+        await self._blobs.close()
         for peer, _ in self._sessions.peers():
             self._retire(peer)
         self._sessions.forget_departed()
@@ -263,15 +279,28 @@ class Mux:
         """
         return self._sources.find("")
 
-    def serve(self, machine: Machine | NetworkMachine) -> None:
-        """Serve one more machine; on the event loop's thread.
+    def serve(self, machine: Machine | NetworkMachine, make_feed: MakeFeedFn = Feed) -> None:
+        """Serve one more machine, published as `make_feed` does; on the event loop's thread.
 
         Raises:
             RpcError: A machine of its id is served already.
         """
-        self._sources.add(machine)
+        self._sources.add(machine, make_feed)
         if self._router is not None:
             self._sources.open(machine)
+
+    def recall(self, machine_id: str, reason: str, *, anew: bool = False) -> None:
+        """Have the clients of a machine say Hello again: it is reached otherwise now.
+
+        With `anew` its streams end, and others begin.
+        """
+        feed = self._sources.feed_of(machine_id)
+        for peer, server in self._sessions.peers():
+            if server.feed is feed:
+                self._send(peer, Refusal(0, RefusalCode.NO_SESSION, reason))
+                self._drop(peer)
+        if anew:
+            self._sources.reopen(machine_id)
 
     def unserve(self, machine_id: str) -> None:
         """Stop serving a machine: its clients are told Bye.
@@ -321,14 +350,7 @@ class Mux:
     def published(self) -> dict[str, int]:
         """How many updates, payloads and encodings all streams together have seen."""
         self._serving(self._router)
-        streams = [stream for feed in self._sources.feeds for stream in feed.streams]
-        return {
-            "updates": sum(stream.updates for stream in streams),
-            "payloads": sum(stream.payloads for stream in streams),
-            "encoded": sum(stream.encoded for stream in streams),
-            "head": sum(stream.head for stream in streams),
-            "streams": len(streams),
-        }
+        return self._sources.published()
 
     def metrics(self) -> dict[str, int]:
         """All counters by name."""
@@ -355,72 +377,12 @@ class Mux:
         for feed in self._sources.feeds:
             feed.flush()
 
-    # Payloads.
-
-    def send_payload(
-        self,
-        name: str,
-        data: Value,
-        destination: str | None = None,
-        event: Event | None = None,
-        *,
-        machine: str = "",
-    ) -> Receipt:
-        """Send data to every follower of a machine, or to one client, in order with the states.
-
-        Args:
-            name: Which kind of payload, for the receiver.
-            data: None, bool, int, float, str, bytes, and lists and dicts of these.
-            destination: A client's id (``rc-<name>``) or its name; None is everybody.
-            event: The event of the handler that sends it, for tracing.
-            machine: Id of the machine whose followers get it; the default one if empty.
-
-        Returns:
-            Tells what became of it: ``await`` it, or look at its `token`.
-
-        Raises:
-            InvalidArgs: `data` has no form on the wire.
-            FrameTooLarge: It is larger than a frame may be.
-            DestinationUnknown: There is no such client.
-            LimitExceeded: The client leaves too many unconfirmed.
-        """
-        self._serving(self._router)
-        if destination is None:
-            machine_id = served_id(self._sources.find(machine))
-            target: Feed | Server = self._serving(self._sources.feed_of(machine_id))
-        else:
-            target = self._server_of(destination, name)
-        source_tx = "" if event is None else event.transition_id
-        return self._post(Posting(target, name, data, source_tx))
-
-    def _post(self, posting: Posting) -> Receipt:
-        if threading.get_ident() == self._thread:
-            posting.send()
-        else:
-            encode(posting.data)  # what cannot travel is the caller's error, not the loop's
-            self._loop.call_soon_threadsafe(posting.try_to_send)
-        return posting.receipt
-
-    def _send_for_state(
-        self, name: str, data: Value, destination: str | None, event: Event
-    ) -> Receipt:
-        return self.send_payload(name, data, destination, event, machine=event.machine_id)
-
-    def _server_of(self, destination: str, name: str) -> Server:
-        server = self._sessions.named(destination)
-        if server is None:
-            raise DestinationUnknown(
-                f"payload {name!r}: no client {destination!r}; connected are: "
-                f"{' '.join(sorted(self.clients)) or 'none'}"
-            )
-        return server
-
     # The conversation.
 
     def _on_message(self, peer: bytes, frame: bytes, blobs: object) -> None:
         if len(frame) > FRAME_LIMIT:
             self.counters.oversized += 1
-            self._log_once("oversized", f"a request of {len(frame)} bytes; {FRAME_LIMIT} allowed")
+            self._first.log("oversized", f"a request of {len(frame)} bytes; {FRAME_LIMIT} allowed")
             return
         try:
             message = from_frame(frame)
@@ -437,11 +399,17 @@ class Mux:
             self._on_hello(peer, message)
             return
         if isinstance(message, List):
-            rows: list[Value] = [machine.value() for machine in self.machines()]
+            user = self._user_of(peer)
+            rows: list[Value] = [
+                machine.value()
+                for machine in self.machines()
+                if not self._entitlement.on(user, self._sources.find(machine.id)).nothing
+            ]
             self._send(peer, Listing(message.request, rows))
             return
         server = self._sessions.of(peer)
-        if server is None:
+        # libzmq gives the id of a peer that left to another one which asks for it.
+        if server is None or server.client.user != self._user_of(peer):
             request = getattr(message, "request", 0)
             self._send(peer, Refusal(request, RefusalCode.NO_SESSION, "say Hello first"))
             return
@@ -466,6 +434,8 @@ class Mux:
             server.watch(message)
         elif isinstance(message, Unwatch):
             server.unwatch(message)
+        elif isinstance(message, Fetch):
+            self._on_fetch(peer, server, message)
         elif isinstance(message, Bye):
             self._drop(peer)
         else:
@@ -506,6 +476,8 @@ class Mux:
             self.counters.refused += 1
             self._send(peer, answer)
             return
+        told = hello.capabilities or ()
+        answer.understood = tuple(name for name in encodings() if name in told)
         resumed = self._sessions.admit(peer, answer)
         self.mach.add("ClientConnected", addr=hello.client_id)
         self.mach.add("HasClients")
@@ -514,6 +486,7 @@ class Mux:
     def _make_server(
         self, peer: bytes, client: ClientId, source: Machine | NetworkMachine, view: View
     ) -> Server:
+        rights, view = self._entitlement.admit(client, source, view)
         feed = self._sources.open(source)
         return Server(
             client,
@@ -523,7 +496,11 @@ class Mux:
             self._answer_soon,
             self._frame_limit,
             self.mach,
+            rights,
         )
+
+    def _user_of(self, peer: bytes) -> str:
+        return "" if self._router is None else self._router.user_of(peer)
 
     def _drop(self, peer: bytes) -> None:
         """A client went."""
@@ -531,10 +508,22 @@ class Mux:
         if not self._sessions and self.mach.is_("HasClients"):
             self.mach.remove("HasClients")
 
+    def _went_silent(self, peer: bytes, server: Server) -> None:
+        self.counters.expired += 1
+        _log.info("[%s] %s went silent", self.mach.id, server.client.name)
+        self._drop(peer)
+
+    def _end_changed_users(self) -> None:
+        """Who has other rights now has to come back to get them."""
+        if self._transport is not None:
+            for user in self._entitlement.changed(self._sessions):
+                self._transport.end_user(user)
+
     def _retire(self, peer: bytes) -> None:
         server = self._sessions.retire(peer)
         if server is not None:
             self._to_answer.pop(server, None)
+            self._blobs.forget(server.client)
 
     def _send(self, peer: bytes, message: Message) -> None:
         if self._router is None:
@@ -548,53 +537,6 @@ class Mux:
         if self._router.send(peer, frame) is not Delivery.SENT:
             self.counters.undelivered += 1
 
-    # The feed.
-
-    def _on_subscribe(self, topic: bytes) -> bool:
-        """Confirm known streams only; a beat tells the newcomer that it is connected."""
-        if self._sources.stream(topic) is None:
-            self.counters.garbage += 1
-            self._log_once("subscription", f"a subscription to an unknown stream {topic!r:.40}")
-            return False
-        if not self._welcoming:
-            self._welcoming = True
-            self._loop.call_soon(self._greet)
-        return True
-
-    def _greet(self) -> None:
-        """One beat for all who subscribed in this turn."""
-        self._welcoming = False
-        if self._publisher is not None:
-            for feed in self._sources.feeds:
-                feed.beat()
-
-    def _on_feed_garbage(self, frame: bytes) -> None:
-        self._count_garbage(f"{len(frame)} bytes on the feed that are no subscription")
-
-    async def _beat(self) -> None:
-        """Every heartbeat: say where the streams are, give up clients that went silent."""
-        interval = self._heartbeat
-        while True:
-            asleep = self._loop.time()
-            await asyncio.sleep(interval)
-            for feed in self._sources.feeds:
-                feed.beat()
-            now = self._loop.time()
-            if now - asleep > 2 * interval:
-                continue  # this loop was blocked: what the clients sent waits unread
-            for peer, server in self._sessions.peers():
-                server.outbox.resend(now - interval)
-                if server.last_seen < now - MISSED_BEATS * interval:
-                    self.counters.expired += 1
-                    _log.info("[%s] %s went silent", self.mach.id, server.client.name)
-                    self._drop(peer)
-
     def _count_garbage(self, text: str) -> None:
         self.counters.garbage += 1
-        self._log_once("garbage", text)
-
-    def _log_once(self, kind: str, text: str) -> None:
-        """The first of its kind is logged, all are counted."""
-        if kind not in self._logged:
-            self._logged.add(kind)
-            _log.warning("[%s] %s (further ones are only counted)", self.mach.id, text)
+        self._first.log("garbage", text)

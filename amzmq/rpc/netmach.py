@@ -289,7 +289,7 @@ class NetworkMachine(MachineView):
 
     # Waits that only the source can end.
 
-    def when_args(self, state: str, **args: object) -> Wait:
+    def when_args(self, state: str, *, ctx: Wait | None = None, **args: object) -> Wait:
         """Wait until `state`'s final handlers run at the source with all of `args` equal.
 
         It lives through reconnects; activations while the source was away for good, i.e. was
@@ -299,11 +299,16 @@ class NetworkMachine(MachineView):
             StateUnknown: The name is not a state of this machine.
             NotConnected: The client was never connected, or is stopped.
         """
-        return self.when_args_of(state, args)
+        return self.when_args_of(state, args, ctx=ctx)
 
-    def when_args_of(self, state: str, args: Mapping[str, object]) -> Wait:
+    def when_args_of(
+        self, state: str, args: Mapping[str, object], *, ctx: Wait | None = None
+    ) -> Wait:
         """`when_args` with the arguments as a mapping."""
-        return self._caller.watch(WatchKind.ARGS, self._indexes((state,)), args)
+        wait = self._caller.watch(WatchKind.ARGS, self._indexes((state,)), args)
+        if ctx is not None:
+            ctx.add_done_callback(wait.give_up)
+        return wait
 
     def when_queue_ends(self) -> Wait:
         """Wait until the source has no mutation in its queue."""

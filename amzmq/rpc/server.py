@@ -34,6 +34,7 @@ from amzmq.machine import (
 from amzmq.rpc.feed import Feed
 from amzmq.rpc.outbox import Outbox
 from amzmq.rpc.receipt import Receipt
+from amzmq.rpc.rights import MachineRights, mask_of
 from amzmq.rpc.server_watches import ServerWatches
 from amzmq.states import ServerStates
 from amzmq.wire.codec import Value
@@ -73,6 +74,7 @@ class ClientId(NamedTuple):
 
     name: str
     incarnation: bytes
+    user: str = ""
 
 
 class Declined(NamedTuple):
@@ -93,12 +95,15 @@ class Server:
         answer_soon: Asks for `reply_all` at the end of this turn.
         frame_limit: Bytes of the largest frame that may be sent.
         parent: The Mux's machine.
+        rights: Tells what the client may do with the machine, whose states may grow; None for
+            everything.
 
     Attributes:
         mach: The state machine of this connection.
         number: The newest message that the client said it had applied.
         last_seen: Loop time of its last message.
         payloads_failed: Payloads for everybody that the client could not make use of.
+        understood: The encodings of chunks that the client can read.
     """
 
     def __init__(
@@ -110,12 +115,17 @@ class Server:
         answer_soon: Callable[[Server], None],
         frame_limit: int,
         parent: Machine,
+        rights: Callable[[], MachineRights] | None = None,
     ) -> None:
         self.client = client
+        self._ask_rights = rights
+        self._rights = None if rights is None else rights()
+        self._rights_for = feed.source.compiled
         self.feed = feed
         self.stream = stream
         self.number = -1
         self.payloads_failed = 0
+        self.understood: tuple[str, ...] = ()
         self._clock = asyncio.get_running_loop().time
         self.last_seen = self._clock()
         self.outbox = Outbox(client.name, send, self._clock)
@@ -258,6 +268,8 @@ class Server:
 
     def _run(self, message: Mutate, states: tuple[str, ...]) -> Result | asyncio.Future[Result]:
         source = self.feed.source
+        if self._ask_rights is not None:
+            self._check_rights(message.type, states)
         args = message.args
         event = _event(message.source)
         if args and EXCEPTION_ARGS in args:
@@ -269,6 +281,24 @@ class Server:
         if message.type == MutationType.SET:
             return source.set(*states, args=args, event=event)
         raise InvalidArgs(f"mutation type {message.type}; add is 0, remove 1, set 2")
+
+    @property
+    def rights(self) -> MachineRights | None:
+        """What the client may do with the machine; None for everything."""
+        compiled = self.feed.source.compiled
+        if self._ask_rights is not None and compiled is not self._rights_for:
+            self._rights = self._ask_rights()
+            self._rights_for = compiled
+        return self._rights
+
+    def _check_rights(self, type_: int, states: tuple[str, ...]) -> None:
+        rights, source = self.rights, self.feed.source
+        called = mask_of(map(source.index, states))
+        # A kind that does not exist is told apart from one that is not allowed, by `_run`.
+        if rights is None or type_ > MutationType.SET or rights.may_mutate(type_, called):
+            return
+        who = self.client.user or self.client.name
+        raise NoAccess(f"{who} may not {MutationType(type_)} {' '.join(states)} of {source.id}")
 
     def _add_error(
         self, states: tuple[str, ...], args: dict[str, Value], event: Source | None

@@ -44,7 +44,7 @@ class Watches:
 
     def begin(
         self, kind: WatchKind, called: tuple[int, ...], args: Mapping[str, object] | None
-    ) -> Wait:
+    ) -> RemoteWait:
         """Wait for something at the source; from any thread.
 
         Raises:
@@ -74,6 +74,10 @@ class Watches:
     def _withdraw(self, wait: RemoteWait) -> None:
         if self._open.pop(wait.request, None) is not None:
             self._send(Unwatch(wait.request))
+
+    def give_up(self, wait: RemoteWait) -> None:
+        """Release a wait although nothing has happened, and let the source forget it."""
+        call_on(self._loop, lambda: self._release(wait.request))
 
     def connected(self) -> None:
         """A conversation begins: the source may not know of us any more."""
@@ -151,6 +155,10 @@ class RemoteWait(Wait):
         self.args = args
         self.request = 0
         super().__init__(self)
+
+    def give_up(self) -> None:
+        """Release it now: the context that it was made with has ended."""
+        self._watches.give_up(self)
 
     def _withdraw(self, wait: Wait) -> None:
         self._watches.withdraw(self)

@@ -160,7 +160,7 @@ async def test_an_unknown_state_is_refused_before_anything_is_sent(world: World,
     assert mux.counters.requests == 0
 
 
-@pytest.mark.parametrize("value", [{1, 2}, 2**64, 1j, {(1,): 2}, object], ids=repr)
+@pytest.mark.parametrize("value", [{1, 1j}, 2**64, 1j, {(1,): 2}, object], ids=repr)
 async def test_an_argument_that_cannot_travel_is_refused_by_name(
     world: World, value: object
 ) -> None:
@@ -179,7 +179,7 @@ async def test_a_refused_argument_leaves_no_call_behind(world: World) -> None:
     await world.serve()
     client = await world.follow()
     with pytest.raises(InvalidArgs):
-        client.net_mach.add("A", what={1})
+        client.net_mach.add("A", what=1j)
     assert len(client.calls) == 0
     # Else it would be sent again, and fail again, within the next handshake.
     world.network.partition(True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import decimal
+import fractions
 import re
 from collections.abc import Callable
 
@@ -44,18 +44,16 @@ def test_tuples_arrive_as_lists() -> None:
 @pytest.mark.parametrize(
     ("value", "named"),
     [
-        ({1, 2}, "{1, 2}"),
-        (frozenset("a"), "frozenset({'a'})"),
         (1j, "1j"),
-        (decimal.Decimal("1.5"), "Decimal('1.5')"),
-        (datetime.date(2026, 1, 2), "datetime.date(2026, 1, 2)"),
+        (fractions.Fraction(1, 3), "Fraction(1, 3)"),
+        (datetime.UTC, "datetime.timezone.utc"),
         (range(3), "range(0, 3)"),
         (object, "<class 'object'>"),
         (2**64, str(2**64)),
         (-(2**63) - 1, str(-(2**63) - 1)),
         ("\ud800", r"'\ud800'"),
-        ({"deep": [{"er": {1}}]}, "{'deep': [{'er': {1}}]}"),
-        ({frozenset(): 1}, "{frozenset(): 1}"),
+        ({"deep": [{"er": 1j}]}, "{'deep': [{'er': 1j}]}"),
+        ({1j: 1}, "{1j: 1}"),
         (circle(), "[[...]]"),
     ],
 )
@@ -105,7 +103,7 @@ def test_content_that_can_be_read_is_accepted(
 
 def test_a_long_value_is_named_shortly() -> None:
     with pytest.raises(InvalidArgs) as caught:
-        encode(["x" * 10_000, {1}])
+        encode(["x" * 10_000, 1j])
     assert len(str(caught.value)) < 300
 
 
