@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from amzmq.cli import mutating, reading, serving, waiting
-from amzmq.cli.demo import command
+from amzmq.cli import keygen, listing, mutating, reading, serving, waiting
+from amzmq.cli.demo import command as demo
+from amzmq.cli.repl import command as repl
 
 app = typer.Typer(
     help="Live state for everyone, without a broker.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -45,14 +45,17 @@ def options(
     """
 
 
-app.command()(command.demo)
+app.command()(demo.demo)
 app.command()(serving.serve)
-app.command()(mutating.add)
-app.command()(mutating.remove)
+app.command()(listing.ls)
+app.command("add")(mutating.add)
+app.command("remove")(mutating.remove)
 app.command("set")(mutating.set_)
-app.command()(mutating.toggle)
+app.command("toggle")(mutating.toggle)
 app.command()(reading.inspect)
 app.command()(waiting.when)
 app.command("when-not")(waiting.when_not)
 app.command()(reading.watch)
 app.command()(reading.payloads)
+app.command()(keygen.keygen)
+app.command()(repl.repl)

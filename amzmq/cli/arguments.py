@@ -10,7 +10,17 @@ import typer
 Addr = Annotated[
     str, typer.Argument(metavar="ADDR", help="Where a machine is served: tcp://HOST:PORT.")
 ]
+MachineId = Annotated[
+    str,
+    typer.Option(
+        "--machine", metavar="ID", help="Which machine there, where several are served; see ls."
+    ),
+]
 StateNames = Annotated[list[str], typer.Argument(metavar="STATES...", help="Names of states.")]
+Args = Annotated[
+    list[str] | None,
+    typer.Option("--arg", metavar="KEY=VALUE", help="An argument for the handlers; repeatable."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ConnectTimeout = Annotated[
     float,
@@ -33,10 +43,16 @@ def parse_arg(text: str) -> tuple[str, object]:
     key, equals, value = text.partition("=")
     if not key or not equals:
         raise typer.BadParameter(f"{text!r} is not KEY=VALUE, e.g. --arg user=42")
+    return key, parse_value(value)
+
+
+def parse_value(text: str) -> object:
+    """A value on the command line: as JSON where it is JSON, else as text."""
     try:
-        return key, json.loads(value)
+        value: object = json.loads(text)
     except ValueError:
-        return key, value
+        return text
+    return value
 
 
 def parse_args(texts: list[str] | None) -> dict[str, object] | None:

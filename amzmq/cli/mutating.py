@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Protocol
+from typing import Protocol
 
 import typer
 
@@ -11,8 +11,10 @@ from amzmq.cli import session
 from amzmq.cli.arguments import (
     CONNECT_TIMEOUT,
     Addr,
+    Args,
     AsJson,
     ConnectTimeout,
+    MachineId,
     StateNames,
     parse_args,
     print_json,
@@ -22,11 +24,6 @@ from amzmq.machine import Result
 from amzmq.rpc.client import Client
 from amzmq.rpc.netmach import NetworkMachine
 
-Args = Annotated[
-    list[str] | None,
-    typer.Option("--arg", metavar="KEY=VALUE", help="An argument for the handlers; repeatable."),
-]
-
 
 class _Mutation(Protocol):
     def __call__(
@@ -34,82 +31,66 @@ class _Mutation(Protocol):
     ) -> Awaitable[Result]: ...
 
 
-def add(
-    addr: Addr,
-    states: StateNames,
-    arg: Args = None,
-    as_json: AsJson = False,
-    connect_timeout: ConnectTimeout = CONNECT_TIMEOUT,
-) -> None:
+def _command(mutation: Callable[[NetworkMachine], _Mutation], help: str) -> Callable[..., None]:
+    """A command that changes states; all of them have the same arguments and options."""
+
+    def command(
+        addr: Addr,
+        states: StateNames,
+        arg: Args = None,
+        machine: MachineId = "",
+        as_json: AsJson = False,
+        connect_timeout: ConnectTimeout = CONNECT_TIMEOUT,
+    ) -> None:
+        args = parse_args(arg)
+
+        async def question(client: Client) -> tuple[Result, dict[str, int], str]:
+            replica = client.net_mach
+            result = await mutation(replica)(*states, args=args)
+            # Whoever awaited the mutation reads its effect.
+            return result, replica.clock(), str(replica)
+
+        asking = session.ask(addr, connect_timeout, machine, question)
+        result, clock, active = session.run(asking)
+        if as_json:
+            print_json({"result": str(result), "clock": clock})
+        else:
+            print(f"{result} {active}")
+        if result == Result.CANCELED:
+            raise typer.Exit(BAD)
+
+    command.__doc__ = help
+    return command
+
+
+add = _command(
+    lambda replica: replica.add,
     """Activate states. Exit status 1 when the machine cancels it.
 
     Example: amzmq add tcp://127.0.0.1:7701 Open --arg user=42
-    """
-    _mutate(addr, states, arg, as_json, connect_timeout, lambda replica: replica.add)
+    """,
+)
 
-
-def remove(
-    addr: Addr,
-    states: StateNames,
-    arg: Args = None,
-    as_json: AsJson = False,
-    connect_timeout: ConnectTimeout = CONNECT_TIMEOUT,
-) -> None:
+remove = _command(
+    lambda replica: replica.remove,
     """Deactivate states. Exit status 1 when the machine cancels it.
 
     Example: amzmq remove tcp://127.0.0.1:7701 Open
-    """
-    _mutate(addr, states, arg, as_json, connect_timeout, lambda replica: replica.remove)
+    """,
+)
 
-
-def set_(
-    addr: Addr,
-    states: StateNames,
-    arg: Args = None,
-    as_json: AsJson = False,
-    connect_timeout: ConnectTimeout = CONNECT_TIMEOUT,
-) -> None:
+set_ = _command(
+    lambda replica: replica.set,
     """Activate exactly these states. Exit status 1 when the machine cancels it.
 
     Example: amzmq set tcp://127.0.0.1:7701 Start Closed
-    """
-    _mutate(addr, states, arg, as_json, connect_timeout, lambda replica: replica.set)
+    """,
+)
 
-
-def toggle(
-    addr: Addr,
-    states: StateNames,
-    arg: Args = None,
-    as_json: AsJson = False,
-    connect_timeout: ConnectTimeout = CONNECT_TIMEOUT,
-) -> None:
+toggle = _command(
+    lambda replica: replica.toggle,
     """Remove the states if all are active, add them otherwise. Exit status 1 when canceled.
 
     Example: amzmq toggle tcp://127.0.0.1:7701 Lamp --json
-    """
-    _mutate(addr, states, arg, as_json, connect_timeout, lambda replica: replica.toggle)
-
-
-def _mutate(
-    addr: str,
-    states: list[str],
-    arg: list[str] | None,
-    as_json: bool,
-    connect_timeout: float,
-    kind: Callable[[NetworkMachine], _Mutation],
-) -> None:
-    args = parse_args(arg)
-
-    async def question(client: Client) -> tuple[Result, dict[str, int], str]:
-        replica = client.net_mach
-        result = await kind(replica)(*states, args=args)
-        # Whoever awaited the mutation reads its effect.
-        return result, replica.clock(), str(replica)
-
-    result, clock, active = session.run(session.ask(addr, connect_timeout, question))
-    if as_json:
-        print_json({"result": str(result), "clock": clock})
-    else:
-        print(f"{result} {active}")
-    if result == Result.CANCELED:
-        raise typer.Exit(BAD)
+    """,
+)

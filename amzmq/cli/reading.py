@@ -16,6 +16,7 @@ from amzmq.cli.arguments import (
     Addr,
     AsJson,
     ConnectTimeout,
+    MachineId,
     jsonable,
     print_json,
 )
@@ -27,7 +28,10 @@ from amzmq.rpc.payload import Payload, PayloadIterator
 
 
 def inspect(
-    addr: Addr, as_json: AsJson = False, connect_timeout: ConnectTimeout = CONNECT_TIMEOUT
+    addr: Addr,
+    machine: MachineId = "",
+    as_json: AsJson = False,
+    connect_timeout: ConnectTimeout = CONNECT_TIMEOUT,
 ) -> None:
     """Show every state: active or not, its tick, its properties and relations.
 
@@ -36,17 +40,20 @@ def inspect(
 
     async def question(client: Client) -> tuple[str, dict[str, object]]:
         replica = client.net_mach
-        return replica.inspect(), _described(replica, replica.remote_id)
+        return replica.inspect(), described(replica, replica.remote_id)
 
-    text, described = session.run(session.ask(addr, connect_timeout, question))
+    text, facts = session.run(session.ask(addr, connect_timeout, machine, question))
     if as_json:
-        print_json(described)
+        print_json(facts)
     else:
         print(text, end="")
 
 
 def watch(
-    addr: Addr, as_json: AsJson = False, connect_timeout: ConnectTimeout = CONNECT_TIMEOUT
+    addr: Addr,
+    machine: MachineId = "",
+    as_json: AsJson = False,
+    connect_timeout: ConnectTimeout = CONNECT_TIMEOUT,
 ) -> None:
     """Print every change of the states, one line each, until Ctrl-C.
 
@@ -58,7 +65,7 @@ def watch(
 
     async def following() -> None:
         with session.stop_signals() as stopped:
-            async with session.client(addr, connect_timeout) as client:
+            async with session.client(addr, connect_timeout, machine) as client:
                 await _until(client, stopped, _print_changes(client, as_json))
 
     session.run(following())
@@ -70,6 +77,7 @@ def payloads(
         list[str] | None,
         typer.Argument(metavar="[NAMES...]", help="Which kinds; all if not given."),
     ] = None,
+    machine: MachineId = "",
     as_json: AsJson = False,
     connect_timeout: ConnectTimeout = CONNECT_TIMEOUT,
 ) -> None:
@@ -80,7 +88,7 @@ def payloads(
 
     async def following() -> None:
         with session.stop_signals() as stopped:
-            client = session.client(addr, connect_timeout)
+            client = session.client(addr, connect_timeout, machine)
             coming = client.payloads(*(names or ()))  # from the very first one
             async with client:
                 await _until(client, stopped, _print_payloads(coming, as_json))
@@ -122,8 +130,8 @@ def _payload(payload: Payload) -> dict[str, object]:
     }
 
 
-def _described(machine: MachineView, id: str) -> dict[str, object]:
-    """A machine as `inspect --json` prints it."""
+def described(machine: MachineView, id: str) -> dict[str, object]:
+    """A machine as ``inspect --json`` prints it."""
     states = {}
     for name, tick in machine.clock().items():
         state = machine.schema[name]

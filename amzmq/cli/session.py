@@ -29,19 +29,30 @@ def run(main: Coroutine[Any, Any, _T]) -> _T:
             raise typer.Exit(INTERRUPTED) from None
 
 
-def client(addr: str, connect_timeout: float) -> Client:
-    """A client that tries to connect for so many seconds."""
+def client(addr: str, connect_timeout: float, machine: str = "") -> Client:
+    """A client that tries to connect for so many seconds; to the default machine without one."""
     # Without a name every run is another client to the source, so two shells do not disturb.
-    return Client(addr, conn_timeout=connect_timeout / ATTEMPTS, conn_retries=ATTEMPTS - 1)
+    return Client(
+        addr,
+        machine=machine,
+        conn_timeout=connect_timeout / ATTEMPTS,
+        conn_retries=ATTEMPTS - 1,
+    )
 
 
-async def ask(addr: str, connect_timeout: float, question: Callable[[Client], Awaitable[_T]]) -> _T:
+async def ask(
+    addr: str,
+    connect_timeout: float,
+    machine: str,
+    question: Callable[[Client], Awaitable[_T]],
+) -> _T:
     """Connect, ask, disconnect.
 
     Raises:
         ConnectFailed: The source cannot be reached.
+        Refused: There is no such machine.
     """
-    async with client(addr, connect_timeout) as connected:
+    async with client(addr, connect_timeout, machine) as connected:
         return await question(connected)
 
 

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,11 +32,14 @@ def amzmq(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[st
 
 @contextmanager
 def running(
-    *args: str, cwd: Path | None = None, own_group: bool = False
+    *args: str,
+    cwd: Path | None = None,
+    own_group: bool = False,
+    program: Sequence[str] = AMZMQ,
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run a command beside the test; it is killed and reaped at the end."""
+    """Run a command, or another program, beside the test; it is killed and reaped at the end."""
     process = subprocess.Popen(
-        (*AMZMQ, *args),
+        (*program, *args),
         cwd=cwd,
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,73 @@ def test_the_other_mutations(served: str) -> None:
     status, _, said = invoke("add", served, "Opne")
     assert status == 2
     assert "Opne" in one_line(said)
+
+
+def test_ls_lists_the_machines_there(served: str) -> None:
+    status, text, _ = invoke("ls", served)
+    assert status == 0
+    head, row = text.splitlines()
+    assert head.split("  ")[0] == "ID"
+    assert row.split() == ["door", "7", "2", "0", "Start", "Closed"]
+
+    status, text, _ = invoke("ls", served, "--json")
+    (machine,) = json.loads(text)
+    assert (machine["id"], machine["time_sum"]) == ("door", 2)
+    assert machine["active"] == ["Start", "Closed"]
+
+
+def test_ls_of_nobody_is_status_2() -> None:
+    status, _, said = invoke("ls", "tcp://127.0.0.1:9", "--connect-timeout", "0.2")
+    assert status == 2
+    assert "tcp://127.0.0.1:9" in one_line(said)
+
+
+@pytest.mark.parametrize(
+    "line", ["add Bell", "inspect", "when Start", "when-not Open", "payloads", "watch"]
+)
+def test_each_command_takes_the_machine_that_is_named_and_no_other(served: str, line: str) -> None:
+    command, *states = line.split()
+    status, _, said = invoke(command, served, *states, "--machine", "gate")
+    assert status == 2
+    assert "no machine 'gate'" in one_line(said)
+
+
+def test_the_machine_that_is_named_is_asked(served: str) -> None:
+    assert invoke("add", served, "Bell", "--machine", "door")[0] == 0
+    assert invoke("when", served, "Bell", "--machine", "door", "--timeout", "0")[0] == 0
+
+
+async def test_when_waits_for_an_activation_with_the_arguments_given() -> None:
+    machine = Machine({"Start": State(), "Bell": State(multi=True)}, id="bell")
+    async with Mux(machine) as mux:
+        with running("when", mux.addr, "Bell", "--arg", "user=42", "--timeout", "30") as waiting:
+            await asyncio.wait_for(mux.mach.when("HasClients"), TIMEOUT)
+            rings = 0
+            while waiting.poll() is None:  # when it begins to wait cannot be seen from here
+                rings += 1
+                machine.add("Bell", user=41 if rings == 1 else 42)
+                with suppress(subprocess.TimeoutExpired):
+                    await asyncio.to_thread(waiting.wait, 0.1)
+            assert waiting.returncode == 0
+        other = ("when", mux.addr, "Bell", "--arg", "user=43", "--timeout", "0.2")
+        late = await asyncio.to_thread(amzmq, *other)
+        assert late.returncode == 1
+        assert "Bell not active with {'user': 43} within 0.2 s" in one_line(late.stderr)
+    machine.dispose()
+
+
+async def test_one_of_several_machines_is_named() -> None:
+    door, lamp = (Machine({"Start": State(), "On": State()}, id=id) for id in ("door", "lamp"))
+    async with Mux([door, lamp]) as mux:
+        listed = await asyncio.to_thread(amzmq, "ls", mux.addr, "--json")
+        assert [machine["id"] for machine in json.loads(listed.stdout)] == ["door", "lamp"]
+        added = await asyncio.to_thread(amzmq, "add", mux.addr, "On", "--machine", "lamp")
+        assert added.returncode == 0
+        assert (door.is_("On"), lamp.is_("On")) == (False, True)
+        default = await asyncio.to_thread(amzmq, "inspect", mux.addr, "--json")
+        assert json.loads(default.stdout)["id"] == "door"
+    door.dispose()
+    lamp.dispose()
 
 
 def test_nobody_there_is_status_2_in_one_line() -> None:

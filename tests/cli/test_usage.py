@@ -21,7 +21,10 @@ COMMANDS = (
     "when",
     "when-not",
     "watch",
+    "keygen",
     "payloads",
+    "ls",
+    "repl",
 )
 
 
@@ -43,11 +46,20 @@ def test_help_of_each_command_has_an_example(command: str) -> None:
         f"when {ADDR}",
         f"when {ADDR} Open --timeout -1",
         f"when {ADDR} Open --timeout soon",
+        f"when {ADDR} Open Bell --arg user=42",
         "demo --subscribers 0",
         "demo --seconds 0",
         "demo --path no-such-folder",
         "serve",
         "fly",
+        "ls",
+        "repl",
+        "repl no-such-target",
+        "repl --dir no-such-folder",
+        "repl --file --dir x",
+        f"repl {ADDR}",
+        f"repl {ADDR} --timeout -1 -- status",
+        f"repl {ADDR} --connect-timeout 3600 -- fly",
     ],
 )
 def test_wrong_usage_is_status_2(line: str) -> None:
@@ -86,3 +98,15 @@ def test_an_arg_is_json_where_it_is_json() -> None:
 def test_what_the_wire_has_becomes_json() -> None:
     value = {"at": 1, b"\x01": b"\xff", 3: [None, (True, "x")]}
     assert json.dumps(jsonable(value)) == '{"at": 1, "01": "ff", "3": [null, [true, "x"]]}'
+
+
+def test_completion_for_the_users_shell_can_be_installed() -> None:
+    result = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"})
+    assert "--install-completion" in result.output
+    assert "--show-completion" in result.output
+
+
+def test_an_output_that_is_no_terminal_has_no_colours() -> None:
+    for line in ("--help", "repl --help", f"repl {ADDR} --connect-timeout 0.2 -- status"):
+        result = CliRunner().invoke(app, line.split())
+        assert "\x1b" not in result.output
