@@ -1,40 +1,55 @@
-"""The command: `python -m bench NAME [--json] [--runs N] [--quick]`."""
+"""The command: `python -m bench NAME [--json] [--runs N] [--quick] [--save]`."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import json
-import os
-import platform
 import sys
 from collections.abc import Sequence
-from importlib import metadata
+from pathlib import Path
 
+from bench import results
+from bench.environment import facts, in_a_line
 from bench.report import BenchError, Report
+from bench.results import Result
 
-NAMES = ("engine", "rtt", "fanout")
-PACKAGES = ("pyzmq", "msgpack", "transitions", "python-statemachine")
+NAMES = (
+    "engine",
+    "rtt",
+    "rtt_pipelined",
+    "fanout",
+    "burst",
+    "views",
+    "states",
+    "idle",
+    "bytes",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    names = NAMES if args.name == "all" else (args.name,)
+    if args.save and args.quick:
+        print("bench: --quick tells nothing worth to --save", file=sys.stderr)
+        return 2
     reports: list[Report] = []
-    for name in names:
+    failed = False
+    for name in NAMES if args.name == "all" else (args.name,):
         try:
             reports.append(run(name, args.runs, args.quick))
+            if args.save:
+                keep(reports[-1])
         except BenchError as err:
+            # The others are worth having all the same.
             print(f"bench {name}: {err}", file=sys.stderr)
-            return 1
+            failed = True
+            continue
         if not args.json:
             print(reports[-1].as_table(), end="\n\n", flush=True)
-    if args.json:
-        values = [report.as_json() for report in reports]
-        print(json.dumps(values if args.name == "all" else values[0], indent=2))
-    else:
-        print(environment())
-    return 0
+    if reports:
+        conclude(reports, args.json, args.name == "all")
+    return int(failed)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,10 +57,13 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("name", choices=(*NAMES, "all"))
     result.add_argument("--json", action="store_true", help="print JSON instead of a table")
     result.add_argument(
-        "--runs", type=_at_least_one, help="medians of how many runs (default: 5, of rtt 9)"
+        "--runs", type=_at_least_one, help="medians of how many runs (default: its own number)"
     )
     result.add_argument(
         "--quick", action="store_true", help="tiny counts: shows that it works, not how fast"
+    )
+    result.add_argument(
+        "--save", action="store_true", help="keep the figures, in bench/results/ and docs/"
     )
     return result
 
@@ -57,18 +75,29 @@ def run(name: str, runs: int | None, quick: bool) -> Report:
     return report
 
 
-def environment() -> str:
-    """What a figure depends on besides us."""
-    packages = [f"{name} {_version(name)}" for name in PACKAGES]
-    python = f"{platform.python_implementation()} {platform.python_version()}"
-    return ", ".join([python, *packages, f"{platform.system()}, {os.cpu_count()} cores"])
+def keep(
+    report: Report,
+    folder: Path = results.FOLDER,
+    page: Path = results.PAGE,
+    pictures: Path = results.PLOTS,
+) -> None:
+    """Write a report to its file, its picture, and all that are kept to the page."""
+    results.store(Result(report, facts()), folder)
+    if importlib.util.find_spec("matplotlib") is None:
+        print("bench: no picture: pip install 'amzmq[bench]' for matplotlib", file=sys.stderr)
+    else:
+        from bench import plots
+
+        plots.draw(report, pictures)
+    results.write_page(results.load(NAMES, folder), page, pictures)
 
 
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "missing"
+def conclude(reports: Sequence[Report], as_json: bool, several: bool) -> None:
+    if as_json:
+        values = [report.as_json() for report in reports]
+        print(json.dumps(values if several else values[0], indent=2))
+    else:
+        print(in_a_line(facts()))
 
 
 def _at_least_one(text: str) -> int:

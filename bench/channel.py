@@ -22,9 +22,16 @@ PATIENCE_S = 30.0
 
 
 class Channel:
-    """One end; it does not own the descriptors."""
+    """One end; it does not own the descriptors.
 
-    def __init__(self, read_fd: int, write_fd: int) -> None:
+    Args:
+        read_fd: Where lines come from.
+        write_fd: Where they go to.
+        patience_s: How long to wait for a line, if nothing else is said.
+    """
+
+    def __init__(self, read_fd: int, write_fd: int, patience_s: float = PATIENCE_S) -> None:
+        self.patience_s = patience_s
         self._read_fd = read_fd
         self._write_fd = write_fd
         self._buffer = b""
@@ -42,12 +49,13 @@ class Channel:
         except BrokenPipeError:
             raise BenchError("the other process is gone") from None
 
-    def receive(self, timeout: float = PATIENCE_S) -> Message:
+    def receive(self, timeout: float | None = None) -> Message:
         """Block until a line is there.
 
         Raises:
             BenchError: None came in time, or none will come.
         """
+        timeout = self.patience_s if timeout is None else timeout
         until = time.monotonic() + timeout
         while (message := self._take()) is None:
             wait = max(0.0, until - time.monotonic())
@@ -56,8 +64,9 @@ class Channel:
             self._fill()
         return message
 
-    async def receive_async(self, timeout: float = PATIENCE_S) -> Message:
+    async def receive_async(self, timeout: float | None = None) -> Message:
         """The same for an event loop."""
+        timeout = self.patience_s if timeout is None else timeout
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout):

@@ -15,6 +15,9 @@ from typing import Any
 
 from bench.channel import Channel
 
+# The parent knows how long others may take, and if it ends, so does its pipe.
+PATIENCE_S = 900.0
+
 
 def play_role(role: str, channel: Channel, params: Mapping[str, Any]) -> None:
     """Call `module:name` with the channel; on an event loop if it is `async def`."""
@@ -27,7 +30,7 @@ def play_role(role: str, channel: Channel, params: Mapping[str, Any]) -> None:
 def main() -> int:
     # Ctrl-C reaches the whole group; our parent hears it too and ends us in good order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    channel = Channel(os.dup(0), os.dup(1))
+    channel = Channel(os.dup(0), os.dup(1), PATIENCE_S)
     # What somebody prints must not get between the lines of the channel.
     os.dup2(2, 1)
     role, params = sys.argv[1:]

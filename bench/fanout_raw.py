@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import zmq
 
 from bench.channel import PATIENCE_S, Channel
-from bench.pace import CHUNK, Gate, Stopwatch, tell_progress
+from bench.fanout_roles import Plan, Publishing, follow, publish
 
 TOPIC = b"bench/00"
 NUMBER = struct.Struct(">Q")
@@ -21,37 +23,43 @@ NOBLOCK = int(zmq.NOBLOCK)
 BUDGET = 256
 
 
-def source(channel: Channel, fd: int, followers: int, updates: int, size: int, hwm: int) -> None:
-    """Publishes numbered frames of one size, as fast as it may."""
-    padding = bytes(size - len(TOPIC) - NUMBER.size)
-    with _publisher(channel, followers, hwm) as xpub:
-        channel.receive()
-        send, pack, gate, watch = xpub.send, NUMBER.pack, Gate(fd), Stopwatch()
-        for number in range(1, updates + 1):
-            send(TOPIC + pack(number) + padding, NOBLOCK)
-            if not number % CHUNK:
-                gate.open(number)
-        gate.open(updates, window=1)
-        channel.send(**watch.per_update(updates), state=[updates, updates])
-        channel.receive()
-
-
-async def source_asyncio(
-    channel: Channel, fd: int, followers: int, updates: int, size: int, hwm: int
+async def source(
+    channel: Channel,
+    fds: list[int],
+    plan: Mapping[str, Any],
+    followers: int,
+    size: int,
+    hwm: int,
+    turns: bool,
 ) -> None:
-    """The same with a turn of the event loop after each frame, as our source has it."""
-    padding = bytes(size - len(TOPIC) - NUMBER.size)
+    """Publishes numbered frames of one size, as fast as it may.
+
+    Args:
+        channel: To the parent.
+        fds: Tell of the followers' progress.
+        plan: How much to do.
+        followers: How many will subscribe.
+        size: Bytes of a frame.
+        hwm: Frames queued for one follower.
+        turns: Whether the loop turns once after each frame, as our source has it.
+    """
+    padding, last = bytes(size - len(TOPIC) - NUMBER.size), Plan(**plan).total
     with _publisher(channel, followers, hwm) as xpub:
         await channel.receive_async()
-        send, pack, gate, turn, watch = xpub.send, NUMBER.pack, Gate(fd), asyncio.sleep, Stopwatch()
-        for number in range(1, updates + 1):
-            send(TOPIC + pack(number) + padding, NOBLOCK)
-            await turn(0)
-            if not number % CHUNK:
-                await gate.open_async(number)
-        await gate.open_async(updates, window=1)
-        channel.send(**watch.per_update(updates), state=[updates, updates])
-        await channel.receive_async()
+        transmit, pack = xpub.send, NUMBER.pack
+
+        async def plain(first: int, last: int) -> None:
+            for number in range(first + 1, last + 1):
+                transmit(TOPIC + pack(number) + padding, NOBLOCK)
+
+        async def turning(first: int, last: int) -> None:
+            turn = asyncio.sleep
+            for number in range(first + 1, last + 1):
+                transmit(TOPIC + pack(number) + padding, NOBLOCK)
+                await turn(0)
+
+        send = turning if turns else plain
+        await publish(channel, fds, Plan(**plan), Publishing(send, send, lambda: [last, last]))
 
 
 @contextmanager
@@ -75,11 +83,13 @@ class Receiver:
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], addr: str, hwm: int) -> None:
         self.received = 0
         self.last = b""
+        self.log: list[tuple[int, int]] = []
         self.socket = context.socket(zmq.SUB)
         self.socket.setsockopt(zmq.RCVHWM, hwm)
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.setsockopt(zmq.SUBSCRIBE, TOPIC)
         self.socket.connect(addr)
+        self._watched = False
         self._recv = self.socket.recv
         self._loop = asyncio.get_running_loop()
         self._fd = int(self.socket.getsockopt(zmq.FD))
@@ -88,14 +98,25 @@ class Receiver:
         self._loop.call_soon(self.drain)
 
     def drain(self) -> None:
-        recv = self._recv
+        if self.socket.closed:
+            return
+        recv, before = self._recv, self.received
         try:
             for _ in range(BUDGET):
                 self.last = recv(NOBLOCK)
                 self.received += 1
         except zmq.Again:
-            return
-        self._loop.call_soon(self.drain)
+            pass
+        else:
+            self._loop.call_soon(self.drain)
+        if self._watched and self.received != before:
+            self.log.append((self.received, time.monotonic_ns()))
+
+    def count(self) -> int:
+        return self.received
+
+    def watch(self) -> None:
+        self._watched = True
 
     def state(self) -> list[int]:
         """How many, and the number of the last: unequal if one is lost."""
@@ -106,16 +127,15 @@ class Receiver:
         self.socket.close()
 
 
-async def followers(channel: Channel, fd: int, followers: int, updates: int, hwm: int) -> None:
+async def followers(
+    channel: Channel, fd: int, followers: int, plan: Mapping[str, Any], hwm: int, first: int = 0
+) -> None:
     """Receives everything with every one of so many sockets."""
     addr = (await channel.receive_async())["addr"]
     with zmq.Context() as context:
         receivers = [Receiver(context, addr, hwm) for _ in range(followers)]
         try:
-            channel.send(ready=True)
-            await tell_progress(fd, lambda at: receivers[at].received, followers, updates)
-            channel.send(states=[receiver.state() for receiver in receivers])
-            await channel.receive_async()
+            await follow(channel, fd, Plan(**plan), receivers)
         finally:
             for receiver in receivers:
                 receiver.close()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 
@@ -50,11 +51,19 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Report:
-    """One benchmark's outcome."""
+    """One benchmark's outcome.
+
+    Attributes:
+        name: The benchmark's.
+        rows: All figures.
+        ratios: Ours divided by theirs, by name.
+        missing: Systems that could not take part, and why.
+    """
 
     name: str
     rows: tuple[Row, ...]
     ratios: Mapping[str, float]
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The report as plain values."""
@@ -62,21 +71,36 @@ class Report:
             "name": self.name,
             "rows": [asdict(row) for row in self.rows],
             "ratios": dict(self.ratios),
+            "missing": dict(self.missing),
         }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Report:
+        """The report that `as_json` made these of."""
+        rows = tuple(Row(**row) for row in values["rows"])
+        return cls(values["name"], rows, values["ratios"], values["missing"])
 
     def as_table(self) -> str:
         """The report for people."""
         head = ("case", "metric", "system", "median", "min", "max", "unit")
         cells = [
-            (r.case, r.metric, r.system, *map(_short, (r.median, r.min, r.max)), r.unit)
+            (r.case, r.metric, r.system, *map(short, (r.median, r.min, r.max)), r.unit)
             for r in sorted(self.rows, key=self._place)
         ]
-        runs = self.rows[0].runs if self.rows else 0
-        lines = [f"{self.name} (medians of {runs} runs)", "", *_aligned([head, *cells])]
+        lines = [f"{self.name} (medians of {self.runs} runs)", "", *_aligned([head, *cells])]
         if self.ratios:
             ratios = [(name, f"{value:.2f}") for name, value in self.ratios.items()]
             lines += ["", *_aligned([("ours divided by theirs", ""), *ratios])]
+        if self.missing:
+            lines += ["", *(f"missing: {system}: {why}" for system, why in self.missing.items())]
         return "\n".join(lines)
+
+    @property
+    def runs(self) -> str:
+        """How many runs the medians are of, as a number or a range."""
+        counts = {row.runs for row in self.rows} or {0}
+        few, many = min(counts), max(counts)
+        return f"{few}" if few == many else f"{few} to {many}"
 
     def _place(self, row: Row) -> tuple[int, int]:
         """Rows to compare stand below each other, else in the order of measuring."""
@@ -101,13 +125,30 @@ def in_turn(contestants: Iterable[Contestant], runs: int) -> dict[Figure, list[f
 
 
 def summarize(
-    name: str, samples: Mapping[Figure, Sequence[float]], ratios: Iterable[Ratio] = ()
+    name: str,
+    samples: Mapping[Figure, Sequence[float]],
+    ratios: Iterable[Ratio] = (),
+    missing: Mapping[str, str] = MappingProxyType({}),
 ) -> Report:
     """Reduce samples to medians; a ratio is the median of the ratios of each turn.
 
     The machine's speed drifts by half within a minute, for both sides of one turn alike: a
     ratio of medians would compare a quick moment of one with a slow moment of the other.
+
+    Args:
+        name: The benchmark's.
+        samples: What each run measured.
+        ratios: Which figures to divide; those to a missing system are left out.
+        missing: Systems that could not take part, and why.
+
+    Raises:
+        BenchError: A ratio is to nothing, or to a system that is not said to be missing.
     """
+    ratios = [r for r in ratios if r.theirs.system not in missing]
+    for ratio in ratios:
+        for figure in (ratio.ours, ratio.theirs):
+            if figure not in samples:
+                raise BenchError(f"{ratio.name}: nobody measured {', '.join(figure)}")
     rows = {
         figure: Row(*figure, statistics.median(values), min(values), max(values), len(values))
         for figure, values in samples.items()
@@ -116,6 +157,7 @@ def summarize(
         name,
         tuple(rows.values()),
         {r.name: _divided(r, samples[r.ours], samples[r.theirs]) for r in ratios},
+        dict(missing),
     )
 
 
@@ -125,7 +167,8 @@ def _divided(ratio: Ratio, ours: Sequence[float], theirs: Sequence[float]) -> fl
     return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """Three digits or so."""
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

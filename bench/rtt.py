@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from bench import sizes
+from bench.needs import Needs, sort_out
 from bench.report import Figure, Ratio, Report, in_turn, summarize
 from bench.workers import Worker, check_equal
 
 NAME = "rtt"
 # A round trip has two speeds, depending on which cores the four threads get: 5 runs are too few.
 RUNS = 9
-OURS, RAW, RAW_ASYNCIO = "amzmq", "raw pyzmq", "raw pyzmq on asyncio"
 CASE = "one client, sequential"
-NONE: Mapping[str, Any] = MappingProxyType({})
+P50, P99, CALLS = ("p50", "us"), ("p99", "us"), ("calls", "1/s")
+
+
+class System(NamedTuple):
+    """One way to call.
+
+    Attributes:
+        name: In the report.
+        module: Where its roles are, `source` and `client`.
+        sized: Whether both sides have to be told how many bytes to send.
+        needs: What has to be installed.
+        own_pair: Whether it gets two processes for itself, because it leaves threads behind.
+    """
+
+    name: str
+    module: str
+    sized: bool = True
+    needs: Needs = Needs()
+    own_pair: bool = False
+
+
+OURS = System("amzmq", "bench.rtt_amzmq", sized=False)
+RAW = System("raw pyzmq", "bench.rtt_raw")
+RAW_ASYNCIO = System("raw pyzmq on asyncio", "bench.rtt_asyncio")
+GRPC = System("grpc.aio", "bench.rtt_grpc", needs=Needs(("grpc",)), own_pair=True)
+RPYC = System("RPyC", "bench.rtt_rpyc", needs=Needs(("rpyc",)), own_pair=True)
+PYRO = System("Pyro5", "bench.rtt_pyro", needs=Needs(("Pyro5", "msgpack")), own_pair=True)
+SYSTEMS = OURS, RAW, RAW_ASYNCIO, GRPC, RPYC, PYRO
 
 
 @dataclass(frozen=True)
@@ -34,7 +60,7 @@ QUICK = Scale(calls=20, warm_up=5)
 
 
 class Pair(NamedTuple):
-    """The two processes; all systems run between the same two."""
+    """The two processes; ours and the limits run between the same two."""
 
     source: Worker
     client: Worker
@@ -49,63 +75,72 @@ def pair() -> Iterator[Pair]:
         source.finish()
 
 
+@contextmanager
+def pairs(systems: Sequence[System]) -> Iterator[dict[str, Pair]]:
+    """The two processes of each system, by its name."""
+    with ExitStack() as stack:
+        shared = stack.enter_context(pair())
+        yield {
+            system.name: stack.enter_context(pair()) if system.own_pair else shared
+            for system in systems
+        }
+
+
 def run(runs: int = RUNS, quick: bool = False) -> Report:
-    """Measure ours and the limit in turn."""
+    """Measure ours, the limits and the peers in turn."""
     scale = QUICK if quick else FULL
-    with pair() as two:
-        each = [partial(system, scale, two) for system in (ours, raw, raw_asyncio)]
+    missing = sort_out({system.name: system.needs for system in SYSTEMS})
+    systems = [system for system in SYSTEMS if system.name not in missing]
+    with pairs(systems) as two:
+        each = [partial(measure, system, scale, two[system.name]) for system in systems]
         samples = in_turn(each, runs)
     ratios = [
-        Ratio("rtt_p50/raw", _p50(OURS), _p50(RAW)),
-        Ratio("rtt_p50/raw_asyncio", _p50(OURS), _p50(RAW_ASYNCIO)),
+        Ratio(f"rtt_p50/{short}", _p50(OURS), _p50(theirs))
+        for short, theirs in (
+            ("raw", RAW),
+            ("raw_asyncio", RAW_ASYNCIO),
+            ("grpc", GRPC),
+            ("rpyc", RPYC),
+            ("pyro", PYRO),
+        )
     ]
-    return summarize(NAME, samples, ratios)
+    return summarize(NAME, samples, ratios, missing)
 
 
-def ours(scale: Scale, two: Pair) -> Mapping[Figure, float]:
-    """An awaited remote add."""
-    return _round(OURS, "bench.rtt_amzmq", scale, two)
+def measure(system: System, scale: Scale, two: Pair) -> Mapping[Figure, float]:
+    """One run of one system."""
+    asking = {"calls": scale.calls, "warm_up": scale.warm_up}
+    found = one_round(system, "client", two, asking)
+    return {
+        _p50(system): found["p50_us"],
+        Figure(system.name, CASE, *P99): found["p99_us"],
+        Figure(system.name, CASE, *CALLS): found["calls_per_s"],
+    }
 
 
-def raw(scale: Scale, two: Pair) -> Mapping[Figure, float]:
-    """An echo of frames of the same sizes, both sides blocking."""
-    return _raw(RAW, "bench.rtt_raw", scale, two)
+def one_round(
+    system: System, client_role: str, two: Pair, client_params: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Play both roles once; what the client found.
 
-
-def raw_asyncio(scale: Scale, two: Pair) -> Mapping[Figure, float]:
-    """The same echo, both sides on an event loop."""
-    return _raw(RAW_ASYNCIO, "bench.rtt_asyncio", scale, two)
-
-
-def _raw(system: str, module: str, scale: Scale, two: Pair) -> Mapping[Figure, float]:
-    asking, answering = sizes.request_bytes(), sizes.reply_bytes()
-    return _round(system, module, scale, two, {"request_bytes": asking}, {"reply_bytes": answering})
-
-
-def _round(
-    system: str,
-    module: str,
-    scale: Scale,
-    two: Pair,
-    client_params: Mapping[str, Any] = NONE,
-    source_params: Mapping[str, Any] = NONE,
-) -> Mapping[Figure, float]:
+    Raises:
+        BenchError: The two do not agree about what was done, or one failed.
+    """
     source, client = two
-    asking = {"calls": scale.calls, "warm_up": scale.warm_up, **client_params}
-    source.send(role=f"{module}:source", params=dict(source_params))
-    client.send(role=f"{module}:client", params=asking)
+    asking, answering = dict(client_params), {}
+    if system.sized:
+        asking["request_bytes"] = sizes.request_bytes()
+        answering["reply_bytes"] = sizes.reply_bytes()
+    source.send(role=f"{system.module}:source", params=answering)
+    client.send(role=f"{system.module}:{client_role}", params=asking)
     client.send(**source.receive())
     found = client.receive()
     source.send(stop=True)
     check_equal(source.receive(), found, 1)
     client.send(end=True)
     source.send(end=True)
-    return {
-        _p50(system): found["p50_us"],
-        Figure(system, CASE, "p99", "us"): found["p99_us"],
-        Figure(system, CASE, "calls", "1/s"): found["calls_per_s"],
-    }
+    return found
 
 
-def _p50(system: str) -> Figure:
-    return Figure(system, CASE, "p50", "us")
+def _p50(system: System) -> Figure:
+    return Figure(system.name, CASE, *P50)

@@ -6,7 +6,7 @@ import time
 
 from amzmq import Client, Mux, Result
 from bench.channel import Channel
-from bench.latency import report_latencies
+from bench.latency import RateWatch, in_flight, report_latencies
 from bench.report import BenchError
 from bench.scenario import small_machine
 
@@ -41,4 +41,18 @@ async def client(channel: Channel, calls: int, warm_up: int) -> None:
         if replica.tick("H") != before + 2 * calls:
             raise BenchError(f"H went from {before} to {replica.tick('H')} in {calls} calls")
         report_latencies(channel, latencies, states=[list(replica.time())])
+        await channel.receive_async()
+
+
+async def pipelined(channel: Channel, calls: int, warm_up: int, window: int) -> None:
+    """Keeps so many adds of H in flight."""
+    addr = (await channel.receive_async())["addr"]
+    async with Client(addr, name="bench") as c:
+        replica = c.net_mach
+        await in_flight(lambda: replica.add("H"), warm_up, window)
+        before, watch = replica.tick("H"), RateWatch()
+        await in_flight(lambda: replica.add("H"), calls, window)
+        if replica.tick("H") != before + 2 * calls:
+            raise BenchError(f"H went from {before} to {replica.tick('H')} in {calls} calls")
+        watch.report(channel, calls, states=[list(replica.time())])
         await channel.receive_async()

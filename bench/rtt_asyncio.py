@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 
 import zmq
 
 from bench.channel import Channel
-from bench.latency import report_latencies
+from bench.latency import RateWatch, in_flight, report_latencies
 
 NOBLOCK = int(zmq.NOBLOCK)
 EVENTS, POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)
@@ -83,6 +84,32 @@ async def client(channel: Channel, calls: int, warm_up: int, request_bytes: int)
                 await waiting
                 latencies.append(now() - start)
             report_latencies(channel, latencies[warm_up:], states=[[warm_up + calls]])
+            await channel.receive_async()
+        finally:
+            dealer.close()
+
+
+async def pipelined(
+    channel: Channel, calls: int, warm_up: int, request_bytes: int, window: int
+) -> None:
+    """Keeps so many requests in flight, and awaits a future each."""
+    request, loop = bytes(request_bytes), asyncio.get_running_loop()
+    waiting: deque[asyncio.Future[None]] = deque()
+
+    def ask() -> asyncio.Future[None]:
+        waiting.append(loop.create_future())
+        dealer.send(request)
+        return waiting[-1]
+
+    with zmq.Context() as context:
+        socket = context.socket(zmq.DEALER)
+        socket.connect((await channel.receive_async())["addr"])
+        dealer = Drained(socket, lambda _frames: waiting.popleft().set_result(None))
+        try:
+            await in_flight(ask, warm_up, window)
+            watch = RateWatch()
+            await in_flight(ask, calls, window)
+            watch.report(channel, calls, states=[[warm_up + calls]])
             await channel.receive_async()
         finally:
             dealer.close()

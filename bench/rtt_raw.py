@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import zmq
 
 from bench.channel import PATIENCE_S, Channel
-from bench.latency import report_latencies
+from bench.latency import RateWatch, report_latencies
 
 STOP = b""
 
@@ -49,6 +49,30 @@ def client(channel: Channel, calls: int, warm_up: int, request_bytes: int) -> No
         dealer.send(STOP)
         report_latencies(channel, latencies, states=[[warm_up + calls]])
         channel.receive()
+
+
+def pipelined(channel: Channel, calls: int, warm_up: int, request_bytes: int, window: int) -> None:
+    """Keeps so many requests in flight."""
+    request = bytes(request_bytes)
+    with _socket(zmq.DEALER) as dealer:
+        dealer.connect(channel.receive()["addr"])
+        _in_flight(dealer, request, warm_up, window)
+        watch = RateWatch()
+        _in_flight(dealer, request, calls, window)
+        dealer.send(STOP)
+        watch.report(channel, calls, states=[[warm_up + calls]])
+        channel.receive()
+
+
+def _in_flight(dealer: zmq.Socket[bytes], request: bytes, calls: int, window: int) -> None:
+    first = min(window, calls)
+    for _ in range(first):
+        dealer.send(request)
+    for _ in range(calls - first):
+        dealer.recv()
+        dealer.send(request)
+    for _ in range(first):
+        dealer.recv()
 
 
 @contextmanager

@@ -58,6 +58,14 @@ class Worker:
         except BenchError as err:
             raise BenchError(f"{self.role}: {err}") from None
 
+    def complaint(self, timeout: float = EXIT_S) -> str:
+        """Why the role failed; empty if it did not, or not in time."""
+        try:
+            self.receive(timeout)
+        except BenchError as err:
+            return str(err)
+        return ""
+
     def receive(self, timeout: float = PATIENCE_S) -> Message:
         """Wait for what the role says.
 
@@ -80,7 +88,9 @@ class Worker:
         except subprocess.TimeoutExpired:
             raise BenchError(f"{self.role}: did not end within {EXIT_S:.0f} s") from None
         if status:
-            raise BenchError(f"{self.role}: ended with status {status}")
+            # It may have said why, behind all that was asked of it.
+            reason = self.complaint()
+            raise BenchError(f"{self.role}: ended with status {status}; {reason}")
 
     def __enter__(self) -> Self:
         return self

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import time
 from typing import Any
 
 from bench.channel import Channel
-from bench.pace import CHUNK
+from bench.fanout_roles import Plan, Publishing, follow, publish
 
 
 def echo(channel: Channel, greeting: str) -> None:
@@ -43,23 +42,47 @@ def ignores_everything(channel: Channel) -> None:
         time.sleep(60)
 
 
-async def source(channel: Channel, fd: int, updates: int, **_: Any) -> None:
+async def source(channel: Channel, fds: list[int], plan: dict[str, Any], **_: Any) -> None:
     """A source whose updates go nowhere."""
+
+    async def send(first: int, last: int) -> None:
+        pass
+
     channel.send(addr="nowhere")
     await channel.receive_async()
-    for _chunk in range(updates // CHUNK):
-        await asyncio.to_thread(os.read, fd, 1)
-    channel.send(state=[updates], wall_s=1.0, thread_us=2.0, process_us=3.0)
-    await channel.receive_async()
+    total = Plan(**plan).total
+    await publish(channel, fds, Plan(**plan), Publishing(send, send, lambda: [total]))
+
+
+class Counter:
+    """A follower that has got everything before it was sent."""
+
+    def __init__(self, total: int, ends_with: int) -> None:
+        self.log: list[tuple[int, int]] = []
+        self._total = total
+        self._ends_with = ends_with
+
+    def count(self) -> int:
+        return self._total
+
+    def watch(self) -> None:
+        self.log.append((self._total, time.monotonic_ns()))
+
+    def state(self) -> list[int]:
+        return [self._ends_with]
 
 
 async def followers(
-    channel: Channel, fd: int, followers: int, updates: int, differ: int = 0, missing: int = 0
+    channel: Channel,
+    fd: int,
+    followers: int,
+    plan: dict[str, Any],
+    first: int = 0,
+    differ: int = 0,
+    missing: int = 0,
 ) -> None:
     """Followers of which some end with another state, or are not there."""
     await channel.receive_async()
-    channel.send(ready=True)
-    os.write(fd, b"." * (updates // CHUNK))
-    states = [[updates]] * (followers - differ - missing) + [[updates - 1]] * differ
-    channel.send(states=states)
-    await channel.receive_async()
+    total = Plan(**plan).total
+    ends = [total - 1] * differ + [total] * (followers - differ - missing)
+    await follow(channel, fd, Plan(**plan), [Counter(total, end) for end in ends])

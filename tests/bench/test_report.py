@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bench.latency import percentile
-from bench.report import BenchError, Figure, Ratio, in_turn, summarize
+from bench.report import BenchError, Figure, Ratio, Report, in_turn, summarize
 
 OURS = Figure("ours", "case", "rate", "1/s")
 THEIRS = Figure("theirs", "case", "rate", "1/s")
@@ -52,6 +52,7 @@ def test_json_has_rows_and_ratios() -> None:
         ],
         # The medians divided, neither the means nor the best.
         "ratios": {"ours/theirs": 1.5},
+        "missing": {},
     }
 
 
@@ -60,6 +61,31 @@ def test_a_ratio_is_the_median_of_the_ratios_of_each_turn() -> None:
     # The machine was three times as slow in the second turn, for both.
     samples = {ours: [2.0, 6.0, 2.0], theirs: [1.0, 3.0, 1.0]}
     assert summarize("n", samples, [Ratio("r", ours, theirs)]).ratios["r"] == 2.0
+
+
+def test_missing_systems_are_named_and_their_ratios_left_out() -> None:
+    samples = {OURS: [1.0]}
+    ratios = [Ratio("ours/theirs", OURS, THEIRS)]
+    report = summarize("bench", samples, ratios, {"theirs": "not installed"})
+    assert report.ratios == {}
+    assert report.as_json()["missing"] == {"theirs": "not installed"}
+    assert report.as_table().endswith("missing: theirs: not installed")
+
+
+def test_ratio_to_what_nobody_measured_is_an_error() -> None:
+    with pytest.raises(BenchError, match="ours/theirs: nobody measured theirs"):
+        summarize("bench", {OURS: [1.0]}, [Ratio("ours/theirs", OURS, THEIRS)])
+
+
+def test_json_comes_back_as_the_report() -> None:
+    samples = {OURS: [1.0], THEIRS: [2.0]}
+    report = summarize("bench", samples, [Ratio("r", OURS, THEIRS)], {"other": "why"})
+    assert Report.from_json(json.loads(json.dumps(report.as_json()))) == report
+
+
+def test_different_numbers_of_runs_are_a_range() -> None:
+    report = summarize("bench", {OURS: [1.0, 2.0, 3.0], THEIRS: [1.0]})
+    assert report.as_table().startswith("bench (medians of 1 to 3 runs)")
 
 
 def test_ratio_to_nothing_is_an_error() -> None:
