@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from amzmq import Machine, Result, State
 from amzmq.machine import Tracer
+from amzmq.machine.view import MachineView
 
 Case = Mapping[str, Any]
 Step = Mapping[str, Any]
@@ -52,7 +54,7 @@ def replay(case: Case) -> Difference | None:
         CaseError: The case is not of the format.
     """
     check_form(case)
-    return _Replay(case).run()
+    return Replay(case).run()
 
 
 def check_form(case: object) -> None:
@@ -75,7 +77,16 @@ def check_form(case: object) -> None:
             raise CaseError(f"subs[{i}].before is not the index of a step")
 
 
-class _Replay:
+class Replay:
+    """One case on one machine, step by step, for those who make the mutations elsewhere.
+
+    Args:
+        case: Checked by `check_form`.
+
+    Attributes:
+        machine: The machine, once started.
+    """
+
     def __init__(self, case: Case) -> None:
         self.case = case
         # Where only some steps could have transitions, a step without them says: none.
@@ -86,14 +97,16 @@ class _Replay:
         self.fired: list[int | str | None] = []
 
     def run(self) -> Difference | None:
+        """Replay it all."""
         try:
-            return self._start() or self._steps() or self._subscriptions()
-        except _Raised as error:
-            return Difference(error.path, "no exception", error.text)
+            return self.start() or self.restore() or self._steps() or self.subscriptions()
+        except Raised as error:
+            return error.difference()
 
-    def _start(self) -> Difference | None:
+    def start(self) -> Difference | None:
+        """Make the machine and bind what the case wants."""
         case = self.case
-        with _Guard("schema"):
+        with Guard("schema"):
             schema = {name: State(**properties) for name, properties in case["schema"].items()}
             self.machine = Machine(
                 schema, id=case["id"], states=case["states"], handler_timeout=HANDLER_TIMEOUT
@@ -101,14 +114,17 @@ class _Replay:
         self.txs = _Transitions(self.machine)
         self.machine.bind_tracer(self.txs)
         if "handlers" in case:
-            with _Guard("handlers"):
+            with Guard("handlers"):
                 self.machine.bind(_handlers(case, self.machine, self.txs), id="case")
-        difference = compare("states", case["states"], list(self.machine.state_names))
-        if difference or "import" not in case:
-            return difference
-        with _Guard("import"):
-            self.machine.import_(self._exported(case["import"]))
-        return self._snapshot("initial", case["initial"])
+        return compare("states", case["states"], list(self.machine.state_names))
+
+    def restore(self) -> Difference | None:
+        """Import what the case starts from, if anything."""
+        if "import" not in self.case:
+            return None
+        with Guard("import"):
+            self.machine.import_(self._exported(self.case["import"]))
+        return compare_snapshot("initial", self.case, self.case["initial"], self.machine)
 
     def _exported(self, data: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -122,50 +138,31 @@ class _Replay:
 
     def _steps(self) -> Difference | None:
         for i, step in enumerate(self.case["steps"]):
-            path = f"steps[{i}]"
-            with _Guard(f"subs before {path}"):
-                self._subscribe(i)
-            self.txs.done.clear()
-            with _Guard(path):
+            self.before(i)
+            with Guard(f"steps[{i}]"):
                 result = mutate(self.machine, step)
-            self._see_fired(i)
-            if difference := self._step(path, step, result):
+            if difference := self.after(i, result):
                 return difference
         return None
 
-    def _step(self, path: str, step: Step, result: Result) -> Difference | None:
+    def before(self, step: int) -> None:
+        """Get ready for a step."""
+        with Guard(f"subs before steps[{step}]"):
+            self._subscribe(step)
+        self.txs.done.clear()
+
+    def after(self, step: int, result: Result) -> Difference | None:
+        """Compare what a step did."""
+        self._see_fired(step)
+        path, expected = f"steps[{step}]", self.case["steps"][step]
         # The transitions come first: where they differ, the rest only follows from it.
         if self.has_txs and (
-            difference := compare(f"{path}.txs", step.get("txs", []), self.txs.done)
+            difference := compare(f"{path}.txs", expected.get("txs", []), self.txs.done)
         ):
             return difference
-        return compare(f"{path}.result", step["result"], str(result)) or self._snapshot(path, step)
-
-    def _snapshot(self, path: str, expected: Mapping[str, Any]) -> Difference | None:
-        machine = self.machine
-        if difference := compare(f"{path}.time", expected["time"], list(machine.time())):
-            return difference
-        if difference := self._active(f"{path}.active", expected):
-            return difference
-        got = {
-            "qtick": machine.queue_tick,
-            "mtick": machine.machine_tick,
-            "str": machine.string_all(),
-        }
-        differences = (
-            compare(f"{path}.{field}", expected[field], value)
-            for field, value in got.items()
-            if field in expected
+        return compare(f"{path}.result", expected["result"], str(result)) or compare_snapshot(
+            path, self.case, expected, self.machine
         )
-        return next(filter(None, differences), None)
-
-    def _active(self, path: str, expected: Mapping[str, Any]) -> Difference | None:
-        got = list(self.machine.active_states())
-        if "active" in expected and self.case["ordered"]:
-            return compare(path, expected["active"], got)
-        # Not recorded: it still has to agree with the ticks.
-        odd = [n for n, t in zip(self.case["states"], expected["time"], strict=True) if t % 2]
-        return compare(path, sorted(expected.get("active", odd)), sorted(got))
 
     def _subscribe(self, step: int) -> None:
         for sub in self.case.get("subs", []):
@@ -179,7 +176,8 @@ class _Replay:
             if self.fired[i] is None and has_fired():
                 self.fired[i] = step
 
-    def _subscriptions(self) -> Difference | None:
+    def subscriptions(self) -> Difference | None:
+        """Compare what fired, and when."""
         # The order of creation; sorted() keeps that of the list among equals.
         created = sorted(enumerate(self.case.get("subs", [])), key=lambda pair: pair[1]["before"])
         differences = (
@@ -189,18 +187,57 @@ class _Replay:
         return next(filter(None, differences), None)
 
 
+def compare_snapshot(
+    path: str, case: Case, expected: Mapping[str, Any], machine: MachineView
+) -> Difference | None:
+    """Return the first difference between a recorded snapshot and a machine, or a replica."""
+    if difference := compare(f"{path}.time", expected["time"], list(machine.time())):
+        return difference
+    if difference := _compare_active(f"{path}.active", case, expected, machine):
+        return difference
+    got = {
+        "qtick": machine.queue_tick,
+        "mtick": machine.machine_tick,
+        "str": machine.string_all(),
+    }
+    differences = (
+        compare(f"{path}.{field}", expected[field], value)
+        for field, value in got.items()
+        if field in expected
+    )
+    return next(filter(None, differences), None)
+
+
+def _compare_active(
+    path: str, case: Case, expected: Mapping[str, Any], machine: MachineView
+) -> Difference | None:
+    got = list(machine.active_states())
+    # The order of activation is the source's own; it does not travel.
+    if "active" in expected and case["ordered"] and isinstance(machine, Machine):
+        return compare(path, expected["active"], got)
+    # Not recorded: it still has to agree with the ticks.
+    odd = [n for n, t in zip(case["states"], expected["time"], strict=True) if t % 2]
+    return compare(path, sorted(expected.get("active", odd)), sorted(got))
+
+
 def mutate(machine: Machine, call: Mapping[str, Any]) -> Result:
     """Make the mutation of a step, or of a handler."""
+    result: Result = method_of(machine, call)()
+    return result
+
+
+def method_of(machine: MachineView, call: Mapping[str, Any]) -> Callable[[], Any]:
+    """Return the mutation of a step, to be made on a machine or on a replica."""
     op = call["op"]
     states = call.get("states") or []
+    method = getattr(machine, op)
     if op == "add_err":
-        return machine.add_err(_CaseFault("add_err"))
+        return partial(method, _CaseFault("add_err"))
     if op == "add_err_state":
-        return machine.add_err_state(states[0], _CaseFault("add_err_state"))
-    method: Callable[..., Result] = getattr(machine, op)
+        return partial(method, states[0], _CaseFault("add_err_state"))
     if "args" in call:
-        return method(*states, args=call["args"])
-    return method(*states)
+        return partial(method, *states, args=call["args"])
+    return partial(method, *states)
 
 
 class _CaseFault(Exception):
@@ -284,14 +321,14 @@ def _nested(machine: Machine, mutation: Mapping[str, Any]) -> list[Any]:
 
 
 # Each subscribes, and returns what tells whether it has fired.
-_Subscribe = Callable[[Machine, Mapping[str, Any]], Callable[[], bool]]
+_Subscribe = Callable[[Any, Mapping[str, Any]], Callable[[], bool]]
 
 
 def _min_tick(name: str, tick: int) -> Callable[[Mapping[str, int]], bool]:
     return lambda clock: clock[name] >= tick
 
 
-def _state_ctx(machine: Machine, sub: Mapping[str, Any]) -> Callable[[], bool]:
+def _state_ctx(machine: Any, sub: Mapping[str, Any]) -> Callable[[], bool]:
     ctx = machine.state_ctx(sub["states"][0])
     return lambda: ctx.expired
 
@@ -319,14 +356,20 @@ def _times(sub: Mapping[str, Any]) -> dict[str, int]:
     return times
 
 
-class _Raised(Exception):
+class Raised(Exception):
+    """The machine raised something."""
+
     def __init__(self, path: str, text: str) -> None:
         super().__init__(path, text)
         self.path = path
         self.text = text
 
+    def difference(self) -> Difference:
+        """Return what it means for the case."""
+        return Difference(self.path, "no exception", self.text)
 
-class _Guard:
+
+class Guard:
     """Turns what the machine raises, whatever it is, into a difference at a path."""
 
     def __init__(self, path: str) -> None:
@@ -336,8 +379,8 @@ class _Guard:
         pass
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, CaseError):
-            raise _Raised(self.path, repr(error)) from error
+        if isinstance(error, Exception) and not isinstance(error, CaseError | Raised):
+            raise Raised(self.path, repr(error)) from error
 
 
 def compare(path: str, expected: object, got: object) -> Difference | None:

@@ -1,4 +1,7 @@
-"""Replays files of conformance cases: python -m tests.conformance.run FILE...
+"""Replays files of conformance cases: python -m tests.conformance.run [--replica] FILE...
+
+With --replica every mutation is made by a replica, over TCP on this computer, and both ends are
+compared.
 
 Prints the first difference of each failing case, then how many passed and failed. The exit status
 is 0 when all passed, 1 when any failed, and 2 when a file could not be read as cases.
@@ -7,13 +10,15 @@ is 0 when all passed, 1 when any failed, and 2 when a file could not be read as 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.conformance.replay import Case, CaseError, check_form, replay
+from tests.conformance.replay import Case, CaseError, Difference, check_form, replay
+from tests.conformance.replica import replay_all
 
 
 def load(path: Path) -> list[Case]:
@@ -51,6 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.conformance.run", description="Replay files of conformance cases."
     )
+    parser.add_argument(
+        "--replica", action="store_true", help="make the mutations through a replica, over TCP"
+    )
     parser.add_argument("files", metavar="FILE", nargs="+", type=Path)
     options = parser.parse_args(argv)
     # Many cases are about faulty schemas and errors; what the machine logs of them is no finding.
@@ -58,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         # All files before the first replay: a typing error should not show after a long run.
         cases = [case for file in options.files for case in load(file)]
-        failed = _run(cases)
+        failed = asyncio.run(_run_replicas(cases)) if options.replica else _run(cases)
     except CaseError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -71,8 +79,19 @@ def _run(cases: Sequence[Case]) -> int:
     for case in cases:
         if difference := replay(case):
             failed += 1
-            print(f"{case['id']}: {difference}")
+            _show(case, difference)
     return failed
+
+
+async def _run_replicas(cases: Sequence[Case]) -> int:
+    differing = await replay_all(cases)
+    for case, difference in differing:
+        _show(case, difference)
+    return len(differing)
+
+
+def _show(case: Case, difference: Difference) -> None:
+    print(f"{case['id']}: {difference}")
 
 
 if __name__ == "__main__":
