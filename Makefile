@@ -10,7 +10,7 @@ BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench clean distclean
+.PHONY: help venv demo test lint bench soak clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -26,11 +26,15 @@ test: $(READY) ## Run the tests
 lint: $(READY) ## Check style, format, types and the arrows between packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict amzmq tests/conformance
+	$(BIN)/mypy --strict amzmq tests/conformance bench tests/bench
 	$(BIN)/lint-imports
 
 bench: $(READY) ## Run all the benchmarks
-	$(BIN)/python -m bench all $(ARGS)
+	$(BIN)/python -m bench all $(or $(ARGS),--save)
+
+soak: $(READY) ## Run the long tests
+	AMZMQ_SOAK=1 $(BIN)/python -m pytest -s --timeout=1200 \
+	  tests/rpc/test_rounds.py tests/rpc/test_many_clients.py $(ARGS)
 
 clean: ## Remove caches and build results
 	rm -rf build dist *.egg-info .coverage .coverage.* htmlcov

@@ -3,13 +3,16 @@
 from amzmq.errors import AmzmqError
 from amzmq.machine import Machine, Result, State, States
 from amzmq.machine.api import Api
-from amzmq.rpc import Client, Consumer, Mux, NetworkMachine, Payload
+from amzmq.net import Keys
+from amzmq.rpc import Client, Consumer, Mux, NetworkMachine, Payload, list_machines
+from amzmq.wire.types import Unregistered, register_dataclass, register_type
 
 __all__ = [
     "AmzmqError",
     "Api",
     "Client",
     "Consumer",
+    "Keys",
     "Machine",
     "Mux",
     "NetworkMachine",
@@ -17,4 +20,8 @@ __all__ = [
     "Result",
     "State",
     "States",
+    "Unregistered",
+    "list_machines",
+    "register_dataclass",
+    "register_type",
 ]

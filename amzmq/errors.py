@@ -13,6 +13,7 @@
     │   └── BlockingWait             give up: a blocking wait on the event loop's own thread
     ├── WireError                    a peer sent what cannot be read
     │   ├── FrameInvalid             resync: a frame that no version of the protocol has
+    │   ├── BlobDamaged              retry: a blob is not what was offered (amzmq.wire.blobs)
     │   └── FrameTooLarge            give up: larger than the limit of the side that reads it
     ├── NetError                     the sockets
     │   ├── AddressInUse             give up: somebody else listens there
@@ -33,6 +34,7 @@
         │   ├── NoAccess             give up: this client may not
         │   ├── SchemaMismatch       give up: the schema or the view of it does not fit
         │   └── LimitExceeded        slow down: too many, too much or too fast
+        ├── AddrFileFailed           give up: a REPL's address file (amzmq.rpc.repl)
         ├── DeliveryFailed           look first: the receiver made no use of a payload
         └── RemoteError              an error that a client added to the source's machine
 

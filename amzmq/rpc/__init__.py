@@ -11,6 +11,7 @@ from amzmq.rpc.mux import Mux
 from amzmq.rpc.netmach import NetworkMachine
 from amzmq.rpc.payload import Payload, PayloadIterator
 from amzmq.rpc.receipt import Receipt
+from amzmq.rpc.repl import MachRepl, mach_repl, mach_repl_env
 from amzmq.rpc.retry import RetryPolicy
 from amzmq.rpc.server import Server
 from amzmq.rpc.setters import (
@@ -26,6 +27,7 @@ from amzmq.rpc.setters import (
 __all__ = [
     "Client",
     "Consumer",
+    "MachRepl",
     "MachineInfo",
     "Mux",
     "NetworkMachine",
@@ -50,6 +52,8 @@ __all__ = [
     "checksum",
     "client_id",
     "list_machines",
+    "mach_repl",
+    "mach_repl_env",
     "pass_args",
     "pass_rpc",
 ]
