@@ -1,0 +1,160 @@
+"""The ``sidecar`` command: the daemon beside an application."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import enum
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from amzmq.cli.arguments import AsJson, print_json
+from amzmq.cli.outcome import NOT_ASKED, fail, one_line_errors
+
+if TYPE_CHECKING:
+    from amzmq.sidecar.config import Config
+    from amzmq.sidecar.loading import Sources
+
+CONFIG_VARIABLE = "AMZMQ_SIDECAR_CONFIG"
+
+_EXTRA = ("starlette", "uvicorn", "prometheus_client")
+
+
+def sidecar(
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- CMD ...]", help="What --exec runs.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(envvar=CONFIG_VARIABLE, show_default=False, help="A TOML file of jobs."),
+    ] = None,
+    run_exec: Annotated[
+        bool, typer.Option("--exec", help="Run CMD, pass on its output and exit status.")
+    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Print what would run, and exit.")] = False,
+    name: Annotated[str | None, typer.Option(help="Id of the daemon's own machine.")] = None,
+    bind: Annotated[str | None, typer.Option(help="Where that machine is served.")] = None,
+    http: Annotated[str | None, typer.Option(help="HOST:PORT, unix:/PATH or off.")] = None,
+    drain_timeout: Annotated[
+        float | None, typer.Option(show_default=False, help="Seconds for an orderly end.")
+    ] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    log_json: Annotated[
+        bool | None, typer.Option(show_default=False, help="Log one JSON object a line.")
+    ] = None,
+    exec_bind: Annotated[
+        str | None, typer.Option(help="Where the machine of CMD is served.")
+    ] = None,
+    restart: Annotated[
+        str | None, typer.Option(help="When CMD is restarted: never, on-failure or always.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run jobs beside an application: run it, watch it, show its states.
+
+    The configuration is made of a file, the environment (AMZMQ_SIDECAR_HTTP and so on for every
+    key of [daemon]) and flags; the later ones win. SIGTERM ends it in good order, SIGHUP reads
+    the file again. Exit status: that of the main job, e.g. of CMD; 0 without one; 2 if it
+    cannot start.
+
+    Example: amzmq sidecar --exec -- python3 -m http.server 8000
+    """
+    daemon_flags: dict[str, object] = {
+        "name": name,
+        "bind": bind,
+        "http": http,
+        "drain_timeout": drain_timeout,
+        "log_level": log_level,
+        "log_json": log_json,
+    }
+    exec_flags: dict[str, object] = {}
+    if run_exec:
+        if not command:
+            fail("--exec needs a command: amzmq sidecar --exec -- CMD ...")
+        exec_flags = {"command": command, "bind": exec_bind, "restart": restart}
+        # A terminal is not handed on: what reads it from another session is stopped.
+        exec_flags["stdin"] = "null" if os.isatty(0) else "inherit"
+    elif command or exec_bind is not None or restart is not None:
+        fail("a command, --exec-bind and --restart belong to --exec: --exec -- CMD ...")
+    if config is None and not run_exec:
+        fail(f"nothing to run: give --config FILE, {CONFIG_VARIABLE}, or --exec -- CMD ...")
+    _run(config, _given(daemon_flags), _given(exec_flags), check, as_json)
+
+
+def _given(flags: dict[str, object]) -> dict[str, object]:
+    return {key: value for key, value in flags.items() if value is not None}
+
+
+def _run(
+    file: Path | None,
+    daemon_flags: dict[str, object],
+    exec_flags: dict[str, object],
+    check: bool,
+    as_json: bool,
+) -> None:
+    from amzmq.sidecar.loading import Sources, load  # reads no package of the extra
+    from amzmq.sidecar.strict import ConfigInvalid
+
+    sources = Sources(file, os.environ, daemon_flags, exec_flags)
+    with one_line_errors():
+        try:
+            config = load(sources)
+            if not check:
+                status = _serve(config, sources)
+        except ConfigInvalid as error:
+            for mistake in error.mistakes:
+                typer.echo(f"amzmq: {mistake}", err=True)
+            raise typer.Exit(NOT_ASKED) from None
+    if check:
+        _print(config, as_json)
+        return
+    raise typer.Exit(status)
+
+
+def _serve(config: Config, sources: Sources) -> int:
+    if missing := [name for name in _EXTRA if find_spec(name) is None]:
+        fail(f"the sidecar needs {' and '.join(missing)}: pip install 'amzmq[daemon]'")
+    from amzmq.sidecar import logs
+    from amzmq.sidecar.daemon import Sidecar
+    from amzmq.sidecar.loading import load
+    from amzmq.sidecar.processes import adopt_orphans
+
+    logs.configure(config.daemon)
+    adopt_orphans()
+
+    async def main() -> int:
+        return await Sidecar(config, (lambda: load(sources)) if sources.file else None).run()
+
+    return asyncio.run(main())
+
+
+def _print(config: Config, as_json: bool) -> None:
+    """What would run, with every default."""
+    if as_json:
+        print_json(_plain(config))
+        return
+    daemon = config.daemon
+    print(f"{daemon.name}: {daemon.bind}, http {daemon.http}")
+    for name, job in config.jobs.items():
+        told = _plain(job)
+        assert isinstance(told, dict)
+        settings = " ".join(f"{key}={value!r}" for key, value in told.items() if value)
+        kind = type(job).__name__.removesuffix("Config").lower()
+        print(f"{name}: {kind} {settings}")
+
+
+def _plain(value: object) -> object:
+    """Dataclasses and enums as JSON has them."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,171 @@
+"""The machines that the daemon shows: served over ZeroMQ, listed and reached over HTTP."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+
+from amzmq.errors import AmzmqError, NotConnected
+from amzmq.machine import Machine
+from amzmq.machine.api import Api
+from amzmq.rpc.mux import Mux
+from amzmq.sidecar.instance import Claim
+from amzmq.sidecar.journal import Journal
+from amzmq.wire.codec import Value
+
+_log = logging.getLogger("amzmq.sidecar")
+
+
+class IdTaken(AmzmqError):
+    """Two machines of one daemon have the same id."""
+
+
+class Exposed:
+    """A machine that is shown.
+
+    Args:
+        machine: A machine, or a replica of one.
+        mux: What serves it; None if something else does, or nothing.
+        shares: Whether that serves other machines as well.
+        claim: The right to its address.
+        metrics: Further counters, e.g. of the client that it is a replica of.
+
+    Attributes:
+        journal: Its last changes and payloads.
+    """
+
+    def __init__(
+        self,
+        machine: Api,
+        mux: Mux | None = None,
+        shares: bool = False,
+        claim: Claim | None = None,
+        metrics: Callable[[], Mapping[str, float]] = dict,
+    ) -> None:
+        self.machine = machine
+        self.mux = mux
+        self.metrics = metrics
+        self.journal = Journal(machine)
+        self._shares = shares
+        self._claim = claim
+
+    @property
+    def addr(self) -> str:
+        """Where clients connect to, and ask for its id; "" if it is not served."""
+        return self.mux.addr if self.mux is not None else ""
+
+    @property
+    def clients(self) -> dict[str, int]:
+        """Its followers' ids, each with the messages that it has not confirmed."""
+        servers = self.mux.servers if self.mux is not None else ()
+        return {s.client.name: s.lag for s in servers if s.feed.source is self.machine}
+
+    def send_payload(self, name: str, data: Value) -> None:
+        """Send data to every follower, over both ways.
+
+        Raises:
+            NotConnected: This machine is a replica: only its source sends.
+            InvalidArgs: `data` cannot travel.
+        """
+        if self.mux is None:
+            raise NotConnected(
+                f"payload {name!r}: {self.machine.id} is a replica; send it where its source is"
+            )
+        self.mux.send_payload(name, data, machine=self.machine.id)
+        self.journal.append("payload", {"name": name, "data": data})
+
+    async def close(self) -> None:
+        """Tell followers what is last, then goodbye; stop serving."""
+        self.journal.close()
+        try:
+            if self.mux is not None and self._shares:
+                self.mux.unserve(self.machine.id)
+            elif self.mux is not None:
+                await self.mux.stop("the sidecar stops serving it")
+        finally:
+            if self._claim is not None:
+                self._claim.release()
+
+
+class Directory:
+    """All machines that are shown, by id.
+
+    Args:
+        name: The daemon's, for those who want one of its addresses.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._exposed: dict[str, Exposed] = {}
+        self._common: Mux | None = None
+
+    def __iter__(self) -> Iterator[Exposed]:
+        return iter(list(self._exposed.values()))
+
+    def get(self, id: str) -> Exposed | None:
+        """The machine of this id."""
+        return self._exposed.get(id)
+
+    async def open(self, machine: Machine, bind: str) -> Exposed:
+        """Serve and show the daemon's own machine, at the address that others may share.
+
+        Raises:
+            AddressInUse: Somebody else listens there.
+        """
+        exposed = await self.serve(machine, bind)
+        self._common = exposed.mux
+        return exposed
+
+    async def serve(self, machine: Machine, bind: str) -> Exposed:
+        """Serve a machine of this process and show it.
+
+        Args:
+            machine: The machine.
+            bind: Its own address; where the daemon's machine is if empty.
+
+        Raises:
+            IdTaken: There is one of this id.
+            AddressInUse: Somebody else listens there.
+        """
+        self._refuse_second(machine.id)
+        if not bind:
+            return self._serve_beside(machine)
+        claim = Claim.on(bind, self._name)
+        mux = Mux(machine, bind=bind)
+        try:
+            await mux.start()
+        except BaseException:
+            if claim is not None:
+                claim.release()
+            raise
+        _log.info("serving %s at %s", machine.id, mux.addr)
+        return self._add(Exposed(machine, mux, claim=claim))
+
+    def _serve_beside(self, machine: Machine) -> Exposed:
+        if self._common is None:
+            raise NotConnected(f"{machine.id} has no address, and there is none to share")
+        self._common.serve(machine)
+        _log.info("serving %s at %s", machine.id, self._common.addr)
+        return self._add(Exposed(machine, self._common, shares=True))
+
+    def show(self, machine: Api, metrics: Callable[[], Mapping[str, float]] = dict) -> Exposed:
+        """Show a machine that something else serves, e.g. a replica.
+
+        Raises:
+            IdTaken: There is one of this id.
+        """
+        self._refuse_second(machine.id)
+        return self._add(Exposed(machine, metrics=metrics))
+
+    def _refuse_second(self, id: str) -> None:
+        if id in self._exposed:
+            raise IdTaken(f"machine id {id!r} is shown already; give one of the two another id")
+
+    def _add(self, exposed: Exposed) -> Exposed:
+        self._exposed[exposed.machine.id] = exposed
+        return exposed
+
+    async def withdraw(self, exposed: Exposed) -> None:
+        """Show it no more, and stop serving it if we did."""
+        self._exposed.pop(exposed.machine.id, None)
+        await exposed.close()

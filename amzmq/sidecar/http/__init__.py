@@ -1,0 +1,1 @@
+"""The local interface: the machines of the daemon as JSON over HTTP."""
