@@ -4,7 +4,7 @@ from amzmq.errors import AmzmqError
 from amzmq.machine import Machine, Result, State, States
 from amzmq.machine.api import Api
 from amzmq.net import Keys
-from amzmq.rpc import Client, Consumer, Mux, NetworkMachine, Payload, list_machines
+from amzmq.rpc import Client, Consumer, Mux, NetworkMachine, Payload, Subscriber, list_machines
 from amzmq.wire.types import Unregistered, register_dataclass, register_type
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Result",
     "State",
     "States",
+    "Subscriber",
     "Unregistered",
     "list_machines",
     "register_dataclass",

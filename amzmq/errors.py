@@ -34,6 +34,7 @@
         │   ├── NoAccess             give up: this client may not
         │   ├── SchemaMismatch       give up: the schema or the view of it does not fit
         │   └── LimitExceeded        slow down: too many, too much or too fast
+        ├── RelayLoop                give up: a relay would follow itself (amzmq.rpc.upstream)
         ├── AddrFileFailed           give up: a REPL's address file (amzmq.rpc.repl)
         ├── DeliveryFailed           look first: the receiver made no use of a payload
         └── RemoteError              an error that a client added to the source's machine

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from amzmq.cli import keygen, listing, mutating, reading, serving, waiting
+from amzmq.cli import keygen, listing, mutating, reading, relay, serving, sidecar, waiting
 from amzmq.cli.demo import command as demo
 from amzmq.cli.repl import command as repl
 
@@ -47,6 +47,7 @@ def options(
 
 app.command()(demo.demo)
 app.command()(serving.serve)
+app.command()(relay.relay)
 app.command()(listing.ls)
 app.command("add")(mutating.add)
 app.command("remove")(mutating.remove)
@@ -58,4 +59,5 @@ app.command("when-not")(waiting.when_not)
 app.command()(reading.watch)
 app.command()(reading.payloads)
 app.command()(keygen.keygen)
+app.command()(sidecar.sidecar)
 app.command()(repl.repl)

@@ -9,7 +9,7 @@ from amzmq.cli import session
 from amzmq.cli.arguments import CONNECT_TIMEOUT, Addr, AsJson, ConnectTimeout, print_json
 from amzmq.rpc.listing import MachineInfo, list_machines
 
-HEADER = ("ID", "STATES", "TIME SUM", "CLIENTS", "ACTIVE")
+HEADER = ("ID", "STATES", "TIME SUM", "CLIENTS", "DEPTH", "ACTIVE")
 
 
 def ls(
@@ -28,7 +28,7 @@ def ls(
 
 
 def _row(machine: MachineInfo) -> tuple[str, ...]:
-    counts = (machine.states, machine.time_sum, machine.clients)
+    counts = (machine.states, machine.time_sum, machine.clients, len(machine.path) - 1)
     return (machine.id, *map(str, counts), " ".join(machine.active))
 
 

@@ -9,7 +9,6 @@ import secrets
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from types import TracebackType
 
 from amzmq.errors import (
     CallTimeout,
@@ -32,10 +31,11 @@ from amzmq.rpc.following import Following
 from amzmq.rpc.listing import MachineInfo
 from amzmq.rpc.netmach import NetworkMachine
 from amzmq.rpc.options import ClientOptions, state_names
+from amzmq.rpc.party import Party
 from amzmq.rpc.retry import RetryPolicy
 from amzmq.rpc.taking import Taking
 from amzmq.rpc.watches import RemoteWait, Watches
-from amzmq.states import ClientStates, ConsumerStates
+from amzmq.states import ConsumerStates
 from amzmq.wire.control import (
     Message,
     Mutate,
@@ -48,7 +48,7 @@ from amzmq.wire.view import View
 _log = logging.getLogger("amzmq.client")
 
 
-class Client(Taking):
+class Client(Party, Taking):
     """Follows one machine.
 
     Args:
@@ -133,10 +133,6 @@ class Client(Taking):
         curve: Keys | None = None,
         server_key: bytes | str | os.PathLike[str] | None = None,
     ) -> None:
-        self._addrs = (addr,) if isinstance(addr, str) else tuple(addr)
-        self._at = 0  # which of them
-        if not self._addrs or not all(self._addrs):
-            raise NotConnected("addr is empty; give the Mux's address, e.g. 'tcp://127.0.0.1:7701'")
         if consumer is not None and not consumer.has(*ConsumerStates.names()):
             raise RpcError(
                 f"consumer {consumer.id} lacks states of ConsumerStates: "
@@ -155,7 +151,7 @@ class Client(Taking):
                 "allowed_states and skipped_states, or the filtering"
             )
         self.consumer = consumer
-        self.options = ClientOptions(
+        options = ClientOptions(
             call_timeout,
             RetryPolicy(call_retries, call_retry_delay, call_retry_backoff, call_retry_timeout),
             conn_timeout,
@@ -166,15 +162,7 @@ class Client(Taking):
             reconnect,
             offline_queue,
         )
-        self.mach = Machine(
-            ClientStates,
-            id=client_id(name or secrets.token_hex(3)),
-            parent=parent,
-            tags=["rpc-client", f"addr:{self.addr}"],
-            # Its handlers open and close sockets; on a busy host that may take a while, and
-            # undoing a state for it would leave the connection half made.
-            handler_timeout=10.0,
-        )
+        Party.__init__(self, addr, name, parent, options)
         expected = None if schema is None else compile_schema(definitions_of(schema))
         self.following = Following(
             self.mach.id.removeprefix("rc-"),
@@ -188,13 +176,11 @@ class Client(Taking):
         self._given_transport = transport
         self._secure = partial(ZmqTransport, curve=curve, server_key=server_key)
         self._secured = curve is not None or server_key is not None
-        self._transport: Transport | None = None
         self._incarnation = secrets.token_bytes(8)
         self._calls: Calls | None = None
         self._watches: Watches | None = None
-        self._connection: Connection | None = None
         self._conversation: Conversation | None = None
-        super().__init__(consumer)
+        Taking.__init__(self, consumer)
 
     # Life.
 
@@ -207,14 +193,14 @@ class Client(Taking):
             if self._secured:  # what follows without keys is shared with those who have none
                 self.following.transport = self._transport
             self._calls = Calls(
-                self._send,
+                self._send_settled,
                 self._number,
                 self.options.call_retry,
                 self.options.call_timeout,
                 self._retrying,
                 self._gave_up_call,
             )
-            self._watches = Watches(self._send, self._number)
+            self._watches = Watches(self._send_settled, self._number)
             self._connection = Connection(self)
             self._conversation = Conversation(
                 self, self._connection, self._incarnation, self._machine_id
@@ -235,40 +221,15 @@ class Client(Taking):
     def _gave_up_call(self, error: CallTimeout) -> None:
         self.mach.add_err_state("CallRetryFailed", error)
 
-    async def ready(self) -> None:
-        """Wait until the replica is level with the source for the first time.
-
-        Raises:
-            ConnectFailed: It cannot be; the message says what was tried.
-            Refused: The source does not want this client.
-        """
-        ready, failed = self.mach.when("Ready"), self.mach.when("ConnRetryFailed")
-        tasks = [asyncio.ensure_future(_wait(wait)) for wait in (ready, failed)]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-        if self.mach.is_("Ready"):
-            return
-        raise self._connected_by().why_not()
-
-    def _connected_by(self) -> Connection:
-        assert self._connection is not None, "not started"
-        return self._connection
-
     async def stop(self) -> None:
         """Say goodbye, close the connection, let go of the replica."""
         self.deliveries.end()
         self.fetcher.end(NotConnected("the client was stopped"))
         if self._calls is not None:
             self._calls.end(NotConnected("the client was stopped; the call may have run"))
-        if self.mach.is_("Connected"):
-            self.mach.add("Disconnecting")
-            await self.mach.when_not("Disconnecting")
-        self.mach.dispose()
-        await self.mach.when_disposed()
+        await self._say_goodbye()
+        if self._calls is not None:  # those that were made meanwhile
+            self._calls.end(NotConnected("the client was stopped; the call may have run"))
         if self._watches is not None:
             self._watches.end()
         if self._conversation is not None:
@@ -292,23 +253,6 @@ class Client(Taking):
             transport, self._transport = self._transport, None
             await transport.close()
 
-    async def __aenter__(self) -> Client:
-        self.start()
-        try:
-            await self.ready()
-        except BaseException:
-            await self.stop()
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.stop()
-
     def gave_up(self) -> None:
         """The connection will not come back: end what waits for it."""
         error = self._connected_by().why_not()
@@ -316,21 +260,6 @@ class Client(Taking):
         self.fetcher.end(error)
 
     # What can be seen.
-
-    @property
-    def addr(self) -> str:
-        """The address that is connected to, or tried now."""
-        return self._addrs[self._at % len(self._addrs)]
-
-    def next_addr(self) -> str:
-        """Go on to the next address, after one that did not work."""
-        self._at += 1
-        return self.addr
-
-    @property
-    def addrs(self) -> tuple[str, ...]:
-        """All addresses, in the order in which they are tried."""
-        return self._addrs
 
     @property
     def is_partial(self) -> bool:
@@ -390,12 +319,6 @@ class Client(Taking):
         """The calls in flight."""
         assert self._calls is not None, "not started"
         return self._calls
-
-    @property
-    def transport(self) -> Transport:
-        """What carries the frames."""
-        assert self._transport is not None, "not started"
-        return self._transport
 
     @property
     def call_count(self) -> int:
@@ -542,11 +465,8 @@ class Client(Taking):
     def _send(self, message: Message) -> bool:
         return self._connection is not None and self._connection.send(message)
 
-
-def client_id(name: str) -> str:
-    """The id of a client's machine, by which the source knows it."""
-    return f"rc-{name}"
-
-
-async def _wait(wait: object) -> None:
-    await wait  # type: ignore[misc]
+    def _send_settled(self, message: Message) -> bool:
+        # Until the handshake is over nobody knows whether the source is still the one that was
+        # asked before: another one would run a retry a second time.
+        talk = self._conversation
+        return talk is not None and talk.settled and self._send(message)

@@ -177,6 +177,19 @@ class ReplicaClock:
         for replica in self._replicas:
             replica.schema_changed()
 
+    def inherit(self, older: ReplicaClock) -> None:
+        """Show what `older` shows until the first snapshot: what was known stays readable."""
+        known = dict(zip(older.schema.names, older.ticks, strict=True))
+        inferred = {older.schema.names[at] for at in older._inferred}
+        names = self.schema.names
+        with GUARD:
+            self.ticks[:] = [known.get(name, 0) for name in names]
+            self.queue_tick = older.queue_tick
+            self.machine_tick = older.machine_tick
+            self._inferred = {at for at, name in enumerate(names) if name in inferred}
+            self._active = {name for name in names if known.get(name, 0) & 1}
+            self._frozen = None
+
     def must_have(self, names: Sequence[str]) -> None:
         """Check that a replica that knows these states can read this clock.
 

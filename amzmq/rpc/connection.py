@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 
 from amzmq.errors import AmzmqError, ConnectFailed, FrameTooLarge, NotConnected, RpcError
 from amzmq.machine import Event
-from amzmq.wire.control import Bye, Hello, Message, Ping, to_frame
+from amzmq.wire.control import Bye, Message, to_frame
 
 if TYPE_CHECKING:
     from amzmq.net import Dealer
-    from amzmq.rpc.client import Client
+    from amzmq.rpc.party import Party
 
 _log = logging.getLogger("amzmq.client")
 
@@ -47,7 +47,7 @@ class Connection:
         failure: Why the source refuses for good; None otherwise.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Party) -> None:
         self.attempts = 0
         self.connects = 0
         self.request_limit = 0
@@ -64,6 +64,11 @@ class Connection:
         # connections and never answers is given up like one that is not there.
         self._delays: Iterator[float] | None = None
         self._retrying_since = 0.0
+
+    @property
+    def addr(self) -> str:
+        """The address that is connected to, or tried now."""
+        return self._client.addr
 
     def begin(self) -> None:
         """The client is started, perhaps again."""
@@ -154,39 +159,33 @@ class Connection:
 
     async def HandshakingState(self, e: Event) -> None:
         """Hello, subscribe, and only then ask for what is missing."""
-        client = self._client
+        client, talk = self._client, self._client.conversation
         timeout = client.options.call_timeout
         if client.options.hello_delay:
             await asyncio.sleep(client.options.hello_delay)
         self._is_fed = True
         try:
             await self._hello(timeout)
-            follower = client.follower
             self._is_fed = False
             async with asyncio.timeout(timeout):
-                await follower.arrived(client, client.heartbeat)
+                await talk.fed()
             self._is_fed = True
-            await follower.begin(client, client.epoch, timeout)
+            await talk.catch_up(timeout)
         except TimeoutError:
             self._lost(NotConnected(self._silence()))
             return
         self.attempts = 0
         self.connects += 1
         self._delays = None
-        client.calls.connected(client.epoch, client.conversation.resumed)
-        client.watches.connected()
-        client.fetcher.reconnected()
+        talk.established()
         self._mach.add("HandshakeDone")
 
     async def _hello(self, timeout: float) -> None:
         """Say Hello until welcomed."""
-        client = self._client
-        hello: Hello = client.conversation.hello()
         async with asyncio.timeout(timeout):
             self._welcomed = self._loop.create_future()
             try:
-                if not self.send(hello):
-                    raise TimeoutError  # lost again already; the next connection says Hello
+                await self._client.conversation.introduce()
                 await self._welcomed
             finally:
                 self._welcomed = None
@@ -199,7 +198,8 @@ class Connection:
     def _silence(self) -> str:
         if not self._is_fed:
             return (
-                f"{self._client.addr} answers, but its feed {self._client.follower.feed} is silent"
+                f"{self._client.addr} answers, but its feed {self._client.conversation.feed} is "
+                "silent"
             )
         return f"{self._client.addr} is connected, but did not answer in time"
 
@@ -207,33 +207,30 @@ class Connection:
 
     async def HandshakeDoneState(self, e: Event) -> None:
         """Beat, and notice when the source no longer does."""
-        client = self._client
-        interval = client.heartbeat
+        talk = self._client.conversation
+        interval = talk.heartbeat
         while True:
-            self.send(Ping(client.follower.number, client.deliveries.failed))
+            self.send(talk.ping())
             asleep = self._loop.time()
             await asyncio.sleep(interval)
             now = self._loop.time()
             if now - asleep > 2 * interval:
                 continue  # this loop was blocked: what the source sent waits unread
-            for what, heard in (
-                (client.addr, client.conversation.heard_at),
-                (f"the feed of {client.addr}", client.follower.last_frame_at),
-            ):
+            for what, heard in talk.sources_heard():
                 if now - heard > MISSED_BEATS * interval:
                     self._lost(NotConnected(f"{what} was silent for {now - heard:.1f} s"))
                     return
 
     def HandshakeDoneEnd(self, e: Event) -> None:
         """Nobody to ask until the next handshake."""
-        self._client.following.pause()
+        self._client.conversation.pause()
 
     # Disconnecting and coming back.
 
     def DisconnectedState(self, e: Event) -> None:
         """Close, and try again unless that is not wanted."""
         self._close_dealer()
-        self._client.following.pause()
+        self._client.conversation.pause()
         if not self._mach.is_("Start"):
             return
         before = e.transition.clock_before if e.transition is not None else {}
@@ -290,7 +287,7 @@ class Connection:
     def StartEnd(self, e: Event) -> None:
         """Stopped."""
         self._close_dealer()
-        self._client.following.pause()
+        self._client.conversation.pause()
 
     def _close_dealer(self) -> None:
         if self._dealer is not None:

@@ -5,15 +5,14 @@ The connection opens and closes the way; this understands what comes over it.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from amzmq.errors import AmzmqError, FrameInvalid, NotConnected, SchemaMismatch
+from amzmq.errors import AmzmqError, FrameInvalid, SchemaMismatch
 from amzmq.rpc.calls import refusal
 from amzmq.rpc.follower import Follower
-from amzmq.rpc.listing import MachineInfo, machines_of
+from amzmq.rpc.talk import Talk, reachable
 from amzmq.wire.compression import encodings
 from amzmq.wire.control import (
     PROTOCOL_VERSION,
@@ -22,10 +21,10 @@ from amzmq.wire.control import (
     Chunk,
     Directed,
     Hello,
-    List,
     Listing,
     Message,
     NsReport,
+    Ping,
     Pong,
     Refusal,
     RefusalCode,
@@ -33,7 +32,6 @@ from amzmq.wire.control import (
     SnapshotReply,
     Watched,
     Welcome,
-    from_frame,
 )
 
 if TYPE_CHECKING:
@@ -42,8 +40,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("amzmq.client")
 
+WATCH_BEATS = 3
+"""Heartbeats after which the source is reminded of the waits: a full queue may have lost some."""
 
-class Conversation:
+
+class Conversation(Talk):
     """One client's end of the conversation.
 
     Args:
@@ -53,43 +54,43 @@ class Conversation:
         machine_id: The machine that it wants; "" for the default one.
 
     Attributes:
-        heard_at: Loop time of the last message; 0 before the first.
         resumed: Whether the source remembers this client from before.
-        heartbeat: Seconds between heartbeats, as the source wants it.
         ns: What the source has reported of the mutations without reply.
         ns_sent: How many of those were sent since the source first heard of this client.
         ns_lost: How many are not known to have arrived at sources that forgot this client.
-        garbage: Messages that could not be read.
+        settled: Whether the source is known, and what it remembers of this client.
     """
 
     def __init__(
         self, client: Client, connection: Connection, incarnation: bytes, machine_id: str
     ) -> None:
-        self.heard_at = 0.0
+        super().__init__(client.mach.id, connection)
         self.resumed = False
-        self.heartbeat = 1.0
         self.ns = NsReport(0, 0, 0, "")
         self.ns_sent = 0
         self.ns_lost = 0
-        self.garbage = 0
+        self.settled = False
+        self._is_greeted = False
+        self._beats = 0
         self._client = client
-        self._connection = connection
         self._incarnation = incarnation
         self._machine_id = machine_id
-        self._loop = asyncio.get_running_loop()
-        self._listings: dict[int, asyncio.Future[Listing]] = {}
-        self._last_listing = 0
 
-    def end(self) -> None:
-        """The client is stopped."""
-        for listing in self._listings.values():
-            listing.cancel()
+    # How it goes.
 
-    # What is asked.
+    async def introduce(self) -> None:
+        """Say Hello.
+
+        Raises:
+            TimeoutError: The connection is lost again already; the next one says Hello.
+        """
+        if not self._connection.send(self.hello()):
+            raise TimeoutError
 
     def hello(self) -> Hello:
         """How the client introduces itself."""
         client = self._client
+        self.settled = self._is_greeted = False
         return Hello(
             PROTOCOL_VERSION,
             client.mach.id,
@@ -100,37 +101,52 @@ class Conversation:
             list(encodings()),
         )
 
-    async def machines(self, timeout: float) -> list[MachineInfo]:
-        """Which machines the source's Mux serves.
+    async def fed(self) -> None:
+        """Wait until the feed arrives."""
+        await self._client.follower.arrived(self._client, self.heartbeat)
+
+    async def catch_up(self, timeout: float) -> None:
+        """Get level with the source.
 
         Raises:
-            NotConnected: There is no source at this moment, or it did not answer.
+            TimeoutError: It did not answer in time.
         """
-        self._last_listing += 1
-        request = self._last_listing
-        answer: asyncio.Future[Listing] = self._loop.create_future()
-        self._listings[request] = answer
+        await self._client.follower.begin(self._client, self._client.epoch, timeout)
+
+    def established(self) -> None:
+        """Level with the source: calls, waits and fetches go on."""
+        client = self._client
+        self.settled = True
+        client.calls.connected(client.epoch, self.resumed)
+        client.watches.ask_again()
+        client.fetcher.reconnected()
+
+    def ping(self) -> Ping:
+        """How far the replica is, and what was of no use; now and then, what it waits for."""
+        self._beats += 1
+        if self._beats % WATCH_BEATS == 0:
+            self._client.watches.ask_again()
+        return Ping(self._client.follower.number, self._client.deliveries.failed)
+
+    def sources_heard(self) -> Iterable[tuple[str, float]]:
+        """The source's two ways, each with its last word."""
         addr = self._client.addr
-        try:
-            async with asyncio.timeout(timeout):
-                if not self._connection.send(List(request)):
-                    raise NotConnected(f"{addr} is not connected; wait for Ready")
-                return machines_of(await answer)
-        except TimeoutError:
-            raise NotConnected(f"{addr} did not answer in time") from None
-        finally:
-            del self._listings[request]
+        yield addr, self.heard_at
+        yield f"the feed of {addr}", self._client.follower.last_frame_at
+
+    @property
+    def feed(self) -> str:
+        """The feed's endpoint."""
+        return self._client.follower.feed
+
+    def pause(self) -> None:
+        """The connection is gone: the follower cannot ask by it."""
+        self.settled = False
+        self._client.following.pause()
 
     # What the source says.
 
-    def on_message(self, frame: bytes, blobs: Sequence[bytes]) -> None:
-        """A message of the conversation arrived."""
-        self.heard_at = self._loop.time()
-        try:
-            message = from_frame(frame)
-        except FrameInvalid as error:
-            self._count_garbage(str(error))
-            return
+    def _heard(self, message: Message, blobs: Sequence[bytes]) -> None:
         if isinstance(message, Reply):
             self._on_reply(message)
         elif isinstance(message, Pong):
@@ -159,7 +175,8 @@ class Conversation:
         elif isinstance(message, SnapshotReply):
             follower.on_snapshot(message)
         elif isinstance(message, Directed):
-            self._client.take_directed(message)
+            if self._is_greeted:  # its count may be another source's; it is sent again
+                self._client.take_directed(message)
         elif isinstance(message, Watched):
             if self._client.watches.happened(message.request, message.head):
                 follower.await_number(self._client)
@@ -184,11 +201,6 @@ class Conversation:
             )  # fmt: skip
         self.ns = message
 
-    def _on_listing(self, message: Listing) -> None:
-        answer = self._listings.get(message.request)
-        if answer is not None and not answer.done():
-            answer.set_result(message)
-
     def _on_welcome(self, message: Welcome) -> None:
         client = self._client
         try:
@@ -205,10 +217,11 @@ class Conversation:
             self.ns_lost += self.ns_sent - self.ns.received
             self.ns = NsReport(0, 0, 0, "")
             self.ns_sent = 0
+        self._is_greeted = True
         self._connection.request_limit = message.request_limit
         self.heartbeat = message.heartbeat_ms / 1000
         try:
-            client.follower.join(client, _reachable(message.feed, client.addr))
+            client.follower.join(client, reachable(message.feed, client.addr))
         except AmzmqError as error:
             self._connection.fail(error)
         else:
@@ -233,20 +246,3 @@ class Conversation:
 
     def _on_bye(self, message: Bye) -> None:
         self._connection.said_bye(message.reason)
-
-    def _count_garbage(self, reason: str) -> None:
-        self.garbage += 1
-        if self.garbage == 1:
-            name = self._client.mach.id
-            _log.warning("[%s] %s (further ones are only counted)", name, reason)
-
-
-def _reachable(feed: str, addr: str) -> str:
-    """The feed's endpoint as seen from here: its port, at the host that was connected to.
-
-    A source bound to all interfaces, or behind another name, does not know how it is reached.
-    """
-    if not (feed.startswith("tcp://") and addr.startswith("tcp://")):
-        return feed
-    host = addr.removeprefix("tcp://").rpartition(":")[0]
-    return f"tcp://{host}:{feed.rpartition(':')[2]}"

@@ -19,6 +19,13 @@ class MuxCounters:
         oversized: Frames above the limit.
         undelivered: Messages whose client was gone or full.
         expired: Clients given up after their silence.
+        hellos_delayed: Conversations that waited because too many began at once.
+        hellos_dropped: Of those that were too many even to wait.
+        welcomes_encoded: Answers to Hello that were encoded; the others were the same.
+        snapshots_sent: Snapshots for those who missed more than the journal has.
+        snapshots_encoded: How often one was encoded for that.
+        snapshots_delayed: Of those sent, the ones that waited because they were too many.
+        catch_ups_sent, catch_ups_encoded: Likewise, of the journal's answers.
     """
 
     hellos: int = 0
@@ -29,6 +36,14 @@ class MuxCounters:
     oversized: int = 0
     undelivered: int = 0
     expired: int = 0
+    hellos_delayed: int = 0
+    hellos_dropped: int = 0
+    welcomes_encoded: int = 0
+    snapshots_sent: int = 0
+    snapshots_encoded: int = 0
+    snapshots_delayed: int = 0
+    catch_ups_sent: int = 0
+    catch_ups_encoded: int = 0
 
 
 class FirstOnly:

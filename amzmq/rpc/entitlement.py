@@ -66,12 +66,16 @@ class Entitlement:
         return {
             server.client.user
             for server in servers
-            if server.rights != self.on(server.client.user, server.feed.source)
+            for held, feed in (
+                (server.rights, server.feed),
+                *((followed.held.now, followed.feed) for followed in server.followed),
+            )
+            if held != self.on(server.client.user, feed.source)
         }
 
 
 def was_given(asker: str, topic: bytes, servers: Iterable[Server]) -> bool:
     """Whether a stream was given to a user; without keys, whoever knows it may have it."""
     return not asker or any(
-        server.client.user == asker and server.stream.stream_id == topic for server in servers
+        server.client.user == asker and server.was_given(topic) for server in servers
     )

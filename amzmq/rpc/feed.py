@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from amzmq.errors import LimitExceeded
-from amzmq.machine import ClockObserver, Machine
+from amzmq.machine import ClockObserver, ClockReading, Machine
 from amzmq.machine.compiled import CompiledSchema
 from amzmq.machine.observer import ClockTicks
 from amzmq.rpc.netmach import NetworkMachine
+from amzmq.rpc.payload import Payload
 from amzmq.rpc.recorder import Record, Recorder
 from amzmq.wire.codec import Value
 from amzmq.wire.feed import STREAM_ID_SIZE
@@ -83,10 +84,10 @@ class Feed:
         self._recorder: Recorder | None = None
         self._streams: dict[View, StreamWriter] = {}
         self._users: dict[View, int] = {}
+        self._written: tuple[StreamWriter, ...] = ()
         self._merged: tuple[StreamWriter, ...] = ()
         self._each: tuple[StreamWriter, ...] = ()
-        self.full = self._open(EVERYTHING)
-        self.full.begin(start.ticks, start.queue_tick, start.machine_tick)
+        self.full = self._open_full(start)
 
     # Streams.
 
@@ -119,10 +120,17 @@ class Feed:
     def leave(self, stream: StreamWriter) -> None:
         """One user less; the last one ends the stream, unless it is that of everything."""
         view = stream.view
+        if self._streams.get(view) is not stream:
+            return  # the feed was closed before
         self._users[view] -= 1
         if self._users[view] == 0 and view != EVERYTHING:
             del self._users[view], self._streams[view]
             self._sort()
+
+    def _open_full(self, start: ClockReading) -> StreamWriter:
+        stream = self._open(EVERYTHING)
+        stream.begin(start.ticks, start.queue_tick, start.machine_tick)
+        return stream
 
     def _open(self, view: View) -> StreamWriter:
         stream = StreamWriter(
@@ -133,12 +141,16 @@ class Feed:
             self._options.limits,
             self._options.frame_limit,
         )
-        self._streams[view] = stream
-        self._sort()
+        self._add(stream)
         return stream
 
+    def _add(self, stream: StreamWriter) -> None:
+        self._streams[stream.view] = stream
+        self._sort()
+
     def _sort(self) -> None:
-        streams = tuple(self._streams.values())
+        streams = tuple(it for it in self._streams.values() if not it.is_continued)
+        self._written = streams
         self._merged = tuple(stream for stream in streams if not stream.view.mutations)
         self._each = tuple(stream for stream in streams if stream.view.mutations)
         if self._each and self._recorder is None:
@@ -158,6 +170,8 @@ class Feed:
             self.source.detach_tracer(self._recorder.id)
             self._recorder = None
         self.source.unobserve_clock(self._observer)
+        self._streams.clear()
+        self._users.clear()
 
     # When to flush.
 
@@ -260,7 +274,7 @@ class Feed:
 
     def _change_schema(self, schema: CompiledSchema) -> list[bytes]:
         self._schema = schema
-        return [stream.change_schema(schema) for stream in self._streams.values()]
+        return [stream.change_schema(schema) for stream in self._written]
 
     def send_payload(
         self,
@@ -278,8 +292,14 @@ class Feed:
             FrameTooLarge: It is larger than a frame may be.
         """
         self.flush()
-        for stream in self._streams.values():
+        for stream in self._written:
             self._send(stream.payload(name, data, token, source_tx, blob, source))
+
+    def pass_payload(self, payload: Payload) -> None:
+        """Publish a payload that the source of a replica sent, as its own."""
+        self.send_payload(
+            payload.name, payload.data, payload.token, payload.source_tx, None, payload.source
+        )
 
     def beat(self) -> None:
         """Publish where the streams are."""

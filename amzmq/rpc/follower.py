@@ -15,15 +15,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from amzmq.errors import FrameInvalid, SchemaMismatch
 from amzmq.machine.compiled import CompiledSchema
-from amzmq.net import Subscriber, Transport, ZmqTransport
+from amzmq.net import Subscriber, ZmqTransport
+from amzmq.net.transport import FrameFn
 from amzmq.rpc.clock import ReplicaClock
+from amzmq.rpc.pacing import Jitter
+from amzmq.rpc.relay_reader import RelayReader, Tap
 from amzmq.wire.codec import Value
 from amzmq.wire.control import CatchUp, SnapshotReply, Sync
 from amzmq.wire.feed import STREAM_ID_SIZE, PayloadFrame
@@ -36,6 +39,12 @@ _log = logging.getLogger("amzmq.client")
 RESYNC_WAIT = 0.02
 """Seconds within which, at random, the source is asked for what is missing."""
 
+RESYNC_WAIT_LIMIT = 1.28
+"""Seconds that this window doubles up to, while something is missing again and again."""
+
+RESYNC_CALM = 5.0
+"""Seconds without a question after which the window is as small as at first."""
+
 EXPECT_WAIT = 0.1
 """Seconds that the feed may be behind a reply before its messages count as missing."""
 
@@ -44,6 +53,16 @@ RESYNC_RETRY = (0.5, 8.0)
 
 SUBSCRIBE_RETRY = 0.5
 """Seconds until a subscription that stays silent is asked for again."""
+
+
+class FeedConnector(Protocol):
+    """What carries the frames of the feed: a `Transport`, or a part of one."""
+
+    def subscriber(self, endpoint: str, on_frame: FrameFn) -> Subscriber:
+        """Connects a subscriber."""
+
+    async def close(self) -> None:
+        """Closes what is still open."""
 
 
 class Member(Protocol):
@@ -86,12 +105,12 @@ class Follower:
         epoch: bytes,
         schema: CompiledSchema,
         tracked: list[int] | None,
-        transport: Transport | None = None,
+        transport: FeedConnector | None = None,
     ) -> None:
         self.stream_id = stream_id
         self.epoch = epoch
         self.clock = ReplicaClock(schema, tracked)
-        self.reader = StreamReader(schema.names, self)
+        self.reader: StreamReader = StreamReader(schema.names, self)
         self.last_frame_at = 0.0
         self.resyncs = 0
         self.garbage = 0
@@ -99,19 +118,20 @@ class Follower:
         self.apply = self.clock.apply
         self.restore = self.clock.restore
         self._owns_transport = transport is None
-        self._transport = transport or ZmqTransport()
+        self._transport: FeedConnector = transport or ZmqTransport()
         self._subscriber: Subscriber | None = None
         self._feed = ""
         self._members: dict[Member, str] = {}
         self._live: dict[Member, None] = {}
         self._awaiting: dict[Member, None] = {}
         self._loop = asyncio.get_running_loop()
-        self._rng = random.Random()
+        self._jitter = Jitter(RESYNC_WAIT, RESYNC_WAIT_LIMIT, RESYNC_CALM, random.Random())
         self._request = 0
         self._open = 0
         self._syncs: dict[int, asyncio.Future[None]] = {}
         self._arrivals: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._forward: Callable[[bytes], bool] | None = None
 
     @property
     def number(self) -> int:
@@ -166,6 +186,23 @@ class Follower:
         if not self._members and self._owns_transport:
             await self._transport.close()
 
+    def relay(self, tap: Tap) -> RelayReader:
+        """From now on, hand every message on as it came, before it is applied here."""
+        self.reader.level()
+        reader = RelayReader(self.reader, self, tap, self._level_soon)
+        self.reader = reader
+        self._forward = reader.forward
+        return reader
+
+    def _level_soon(self) -> None:
+        self._loop.call_soon(self._level)
+
+    def _level(self) -> None:
+        self.last_frame_at = self._loop.time()
+        self.reader.level()
+        if self._awaiting or self.reader.need is not Need.NOTHING:
+            self._after()
+
     def counts(self) -> dict[str, int]:
         """All counters by name."""
         counts: dict[str, int] = asdict(self.reader.counters)
@@ -215,6 +252,8 @@ class Follower:
 
     def on_frame(self, frame: bytes) -> None:
         """A frame of the feed."""
+        if self._forward is not None and not self._arrivals and self._forward(frame):
+            return
         self.last_frame_at = self._loop.time()
         if self._arrivals:
             arrivals, self._arrivals = self._arrivals, []
@@ -340,12 +379,13 @@ class Follower:
     def _after(self) -> None:
         """Something was taken in: tell how far it goes, and ask if something is missing."""
         if self._awaiting:
+            self.reader.level()
             number = self.reader.number
             for member in tuple(self._awaiting):
                 if not member.applied(number):
                     self._awaiting.pop(member, None)
         if self._live and self.reader.need is not Need.NOTHING and self._timer is None:
-            wait = self._rng.uniform(0, RESYNC_WAIT)
+            wait = self._jitter.next(self._loop.time())
             self._timer = self._loop.call_later(wait, self._resync, RESYNC_RETRY[0])
 
     def expect(self, head: int) -> None:
@@ -411,7 +451,7 @@ def follower_of(
     epoch: bytes,
     schema: CompiledSchema,
     tracked: list[int] | None,
-    transport: Transport | None,
+    transport: FeedConnector | None,
 ) -> Follower:
     """The follower of a stream on this event loop; made if there is none yet.
 

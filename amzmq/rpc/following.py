@@ -11,9 +11,8 @@ from typing import Protocol
 
 from amzmq.errors import FrameInvalid, SchemaMismatch
 from amzmq.machine.compiled import CompiledSchema
-from amzmq.net import Transport
 from amzmq.rpc.caller import Caller
-from amzmq.rpc.follower import Follower, Member, follower_of
+from amzmq.rpc.follower import FeedConnector, Follower, Member, follower_of
 from amzmq.rpc.netmach import NetworkMachine
 from amzmq.wire.control import Welcome
 from amzmq.wire.schema import schema_from_value, schema_hash
@@ -47,7 +46,7 @@ class Following:
         view: View,
         expected: CompiledSchema | None,
         filters: bool,
-        transport: Transport | None,
+        transport: FeedConnector | None,
         owner: Owner,
     ) -> None:
         self.net: NetworkMachine | None = None
@@ -57,7 +56,7 @@ class Following:
         self._view = view
         self._expected = expected
         self._filters = filters
-        self.transport = transport
+        self.transport: FeedConnector | None = transport
         self._owner = owner
         self._former: list[Follower] = []
         self._past: Counter[str] = Counter()
@@ -89,6 +88,8 @@ class Following:
                 filters=self._filters,
             )
         else:
+            if follower.number < 0 and self.follower is not None and not follower.members:
+                follower.clock.inherit(self.follower.clock)
             self.net.follow(follower.clock)
         path = tuple(str(node) for node in message.path or ())
         self.net.came_from(message.machine_id, path, message.groups or {})

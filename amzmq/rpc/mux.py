@@ -28,18 +28,22 @@ from amzmq.net import Delivery, Keys, Publisher, Router, Transport, ZmqTransport
 from amzmq.net.addresses import feed_endpoint
 from amzmq.net.authenticator import AuthenticatorLike
 from amzmq.rpc.admission import NewServerFn, default_server
+from amzmq.rpc.arrivals import Arrivals
 from amzmq.rpc.counters import FirstOnly, MuxCounters
 from amzmq.rpc.entitlement import Entitlement
 from amzmq.rpc.feed import Feed, FeedOptions
 from amzmq.rpc.feed_gate import FeedGate
+from amzmq.rpc.followed_streams import FollowedStream
 from amzmq.rpc.heartbeats import Heartbeats
+from amzmq.rpc.held_rights import HeldRights
 from amzmq.rpc.listing import MachineInfo
 from amzmq.rpc.netmach import NetworkMachine
-from amzmq.rpc.reception import Reception
+from amzmq.rpc.reception import NEWS, Reception
 from amzmq.rpc.rights import Policy
 from amzmq.rpc.sending import Sending
 from amzmq.rpc.server import ClientId, Server
 from amzmq.rpc.sources import MakeFeedFn, Sources, served_id, several
+from amzmq.rpc.sync_desk import SNAPSHOT_RATE, SyncDesk
 from amzmq.states import MuxStates
 from amzmq.wire.codec import Value
 from amzmq.wire.compression import encodings
@@ -47,6 +51,7 @@ from amzmq.wire.control import (
     Ack,
     Bye,
     Fetch,
+    Follow,
     Hello,
     List,
     Listing,
@@ -56,6 +61,7 @@ from amzmq.wire.control import (
     Refusal,
     RefusalCode,
     Sync,
+    Unfollow,
     Unwatch,
     Watch,
     from_frame,
@@ -97,6 +103,8 @@ class Mux(Sending):
         allow_ids: The client ids that are served (``rc-<name>``); None for all.
         payload_state: The state of a source that sends payloads, if the source has it: see
             `NetSourceStates`.
+        snapshot_rate: Snapshots a second at most, for clients that missed more than the journal
+            has; the others wait for their turn.
         push_interval: Seconds between updates at least; 0 publishes each turn of the loop.
         parent: The machine that the mux's own one belongs to.
         args: Classes of typed arguments of the sources' handlers, for `Client.args`.
@@ -127,6 +135,7 @@ class Mux(Sending):
         allow_ids: Collection[str] | None = None,
         payload_state: str = PAYLOAD_STATE,
         push_interval: float = 0.0,
+        snapshot_rate: float = SNAPSHOT_RATE,
         parent: Machine | None = None,
         args: Iterable[type] = (),
         curve: Keys | None = None,
@@ -155,6 +164,7 @@ class Mux(Sending):
             self.mach,
             self._sources,
             self._make_server,
+            self._open_stream,
             new_server or default_server,
             None if allow_ids is None else frozenset(allow_ids),
             round(heartbeat * 1000),
@@ -163,6 +173,7 @@ class Mux(Sending):
         )
         self._payload_state = payload_state
         self._push_interval = push_interval
+        self._snapshot_rate = snapshot_rate
         self._router: Router | None = None
         self._publisher: Publisher | None = None
         self._to_answer: dict[Server, None] = {}
@@ -202,7 +213,9 @@ class Mux(Sending):
             self.mach.remove("Start")
             await self._close_transport()
             raise
-        self._frame_limit = self._transport.max_frame_bytes
+        self._frame_limit = limit = self._transport.max_frame_bytes
+        self._arrivals = Arrivals(self._admit, self.counters)
+        self._desk = SyncDesk(self.counters, self._snapshot_rate, frame_limit=limit)
         self._sources.start(
             FeedOptions(
                 self._publisher.send, self._journal, self._frame_limit, self._push_interval
@@ -223,6 +236,8 @@ class Mux(Sending):
         assert self._beating is not None
         self._stopping = True
         self.flush()
+        for peer in self._arrivals.close():
+            self._send(peer, Refusal(0, RefusalCode.STOPPING, "the source stops"))
         for server in self._sessions:
             server.bye(reason)
         self._beating.cancel()
@@ -232,6 +247,7 @@ class Mux(Sending):
         for peer, _ in self._sessions.peers():
             self._retire(peer)
         self._sessions.forget_departed()
+        self._desk.close()
         self._sources.stop()
         self.mach.remove("HasClients", "Ready", "Start")
         await self._close_transport()
@@ -288,6 +304,9 @@ class Mux(Sending):
         self._sources.add(machine, make_feed)
         if self._router is not None:
             self._sources.open(machine)
+            for peer, server in self._sessions.peers():
+                if server.wants_news:
+                    self._send(peer, self._listing(peer, 0))
 
     def recall(self, machine_id: str, reason: str, *, anew: bool = False) -> None:
         """Have the clients of a machine say Hello again: it is reached otherwise now.
@@ -299,6 +318,7 @@ class Mux(Sending):
             if server.feed is feed:
                 self._send(peer, Refusal(0, RefusalCode.NO_SESSION, reason))
                 self._drop(peer)
+        self._end_streams(feed, reason)
         if anew:
             self._sources.reopen(machine_id)
 
@@ -316,8 +336,15 @@ class Mux(Sending):
                 if server.feed is feed:
                     server.bye(f"{machine_id} is no longer served")
                     self._drop(peer)
+            self._end_streams(feed, f"{machine_id} is no longer served")
             self._sessions.forget_departed()
         self._sources.remove(machine_id)
+
+    def _end_streams(self, feed: Feed | None, reason: str) -> None:
+        """Those who follow a machine besides another one are told that it is not to be had."""
+        for peer, server in self._sessions.peers():
+            for stream_id in server.followed.end(feed):
+                self._send(peer, Unfollow(stream_id, reason))
 
     # What can be seen.
 
@@ -359,7 +386,7 @@ class Mux(Sending):
 
     def machines(self) -> list[MachineInfo]:
         """What is served, as `list_machines` tells others."""
-        following = Counter(served_id(server.feed.source) for server in self._sessions)
+        following = Counter(served_id(feed.source) for feed in self._sessions.following())
         return self._sources.infos(following)
 
     def _serving(self, part: _Part | None) -> _Part:
@@ -396,17 +423,14 @@ class Mux(Sending):
                 self._send(peer, Refusal(0, RefusalCode.STOPPING, "the source stops"))
             return
         if isinstance(message, Hello):
-            self._on_hello(peer, message)
+            self.counters.hellos += 1
+            self._arrivals.add(peer, message)
             return
         if isinstance(message, List):
-            user = self._user_of(peer)
-            rows: list[Value] = [
-                machine.value()
-                for machine in self.machines()
-                if not self._entitlement.on(user, self._sources.find(machine.id)).nothing
-            ]
-            self._send(peer, Listing(message.request, rows))
+            self._send(peer, self._listing(peer, message.request))
             return
+        if isinstance(message, Bye):
+            self._arrivals.forget(peer)
         server = self._sessions.of(peer)
         # libzmq gives the id of a peer that left to another one which asks for it.
         if server is None or server.client.user != self._user_of(peer):
@@ -434,6 +458,12 @@ class Mux(Sending):
             server.watch(message)
         elif isinstance(message, Unwatch):
             server.unwatch(message)
+        elif isinstance(message, Follow):
+            answer = self._reception.follow(peer, server, message)
+            self.counters.refused += isinstance(answer, Refusal)
+            self._send(peer, answer)
+        elif isinstance(message, Unfollow):
+            server.followed.remove(message.stream_id)
         elif isinstance(message, Fetch):
             self._on_fetch(peer, server, message)
         elif isinstance(message, Bye):
@@ -469,8 +499,7 @@ class Mux(Sending):
 
     # Hello.
 
-    def _on_hello(self, peer: bytes, hello: Hello) -> None:
-        self.counters.hellos += 1
+    def _admit(self, peer: bytes, hello: Hello) -> None:
         answer = self._reception.hear(peer, hello)
         if isinstance(answer, Refusal):
             self.counters.refused += 1
@@ -481,7 +510,9 @@ class Mux(Sending):
         resumed = self._sessions.admit(peer, answer)
         self.mach.add("ClientConnected", addr=hello.client_id)
         self.mach.add("HasClients")
+        answer.wants_news = NEWS in told
         self._send(peer, self._reception.welcome(answer, hello, resumed))
+        self.counters.welcomes_encoded = self._reception.welcomes_encoded
 
     def _make_server(
         self, peer: bytes, client: ClientId, source: Machine | NetworkMachine, view: View
@@ -496,8 +527,26 @@ class Mux(Sending):
             self._answer_soon,
             self._frame_limit,
             self.mach,
+            self._desk,
             rights,
         )
+
+    def _open_stream(
+        self, client: ClientId, source: Machine | NetworkMachine, view: View
+    ) -> FollowedStream:
+        rights, view = self._entitlement.admit(client, source, view)
+        feed = self._sources.open(source)
+        return FollowedStream(feed, feed.join(view), HeldRights(source, rights))
+
+    def _listing(self, peer: bytes, request: int) -> Listing:
+        """The machines that a client may know of."""
+        user = self._user_of(peer)
+        rows: list[Value] = [
+            machine.value()
+            for machine in self.machines()
+            if not self._entitlement.on(user, self._sources.find(machine.id)).nothing
+        ]
+        return Listing(request, rows)
 
     def _user_of(self, peer: bytes) -> str:
         return "" if self._router is None else self._router.user_of(peer)
@@ -525,13 +574,14 @@ class Mux(Sending):
             self._to_answer.pop(server, None)
             self._blobs.forget(server.client)
 
-    def _send(self, peer: bytes, message: Message) -> None:
+    def _send(self, peer: bytes, message: Message | bytes) -> None:
         if self._router is None:
             return
-        frame = to_frame(message)
+        frame = message if isinstance(message, bytes) else to_frame(message)
         if len(frame) > self._frame_limit:
+            what = "an answer" if message is frame else type(message).__name__
             raise FrameTooLarge(
-                f"{type(message).__name__} takes {len(frame)} bytes, {self._frame_limit} are "
+                f"{what} takes {len(frame)} bytes, {self._frame_limit} are "
                 "allowed; send less at once, or raise max_frame_bytes of SocketOptions"
             )
         if self._router.send(peer, frame) is not Delivery.SENT:

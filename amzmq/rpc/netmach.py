@@ -90,7 +90,7 @@ class NetworkMachine(MachineView):
         self._ticks = clock.ticks
         self.remote_id = remote_id
         self.path: tuple[str, ...] = (remote_id,)
-        self.tags = ("rpc-netmach", f"src-id:{remote_id}")
+        self.tags: tuple[str, ...] = ("rpc-netmach", f"src-id:{remote_id}")
         self.filtered = 0
         self._caller = caller
         self._filters = filters

@@ -32,16 +32,18 @@ from amzmq.machine import (
     Source,
 )
 from amzmq.rpc.feed import Feed
+from amzmq.rpc.followed_streams import FollowedStreams
+from amzmq.rpc.held_rights import HeldRights
 from amzmq.rpc.outbox import Outbox
 from amzmq.rpc.receipt import Receipt
 from amzmq.rpc.rights import MachineRights, mask_of
 from amzmq.rpc.server_watches import ServerWatches
+from amzmq.rpc.sync_desk import SyncDesk
 from amzmq.states import ServerStates
 from amzmq.wire.codec import Value
 from amzmq.wire.control import (
     Ack,
     Bye,
-    CatchUp,
     Message,
     Mutate,
     NsReport,
@@ -50,12 +52,11 @@ from amzmq.wire.control import (
     Refusal,
     RefusalCode,
     Reply,
-    SnapshotReply,
     Sync,
     Unwatch,
     Watch,
 )
-from amzmq.wire.writer import FRAME_MARGIN, StreamWriter
+from amzmq.wire.writer import StreamWriter
 
 _log = logging.getLogger("amzmq.server")
 
@@ -84,6 +85,9 @@ class Declined(NamedTuple):
     reason: str
 
 
+_NO_STREAM = Declined(RefusalCode.MACHINE_UNKNOWN, "that stream is not followed here, or has ended")
+
+
 class Server:
     """Serves one client.
 
@@ -91,15 +95,18 @@ class Server:
         client: Who it is.
         feed: Of the machine it follows.
         stream: The view of it that it follows.
-        send: Sends a message to the client.
+        send: Sends a message to the client, or one that is encoded.
         answer_soon: Asks for `reply_all` at the end of this turn.
         frame_limit: Bytes of the largest frame that may be sent.
         parent: The Mux's machine.
+        desk: Answers its questions for what it missed.
         rights: Tells what the client may do with the machine, whose states may grow; None for
             everything.
 
     Attributes:
         mach: The state machine of this connection.
+        followed: What the client follows besides the stream; only to read it.
+        wants_news: Whether the client is to be told of machines that are served later.
         number: The newest message that the client said it had applied.
         last_seen: Loop time of its last message.
         payloads_failed: Payloads for everybody that the client could not make use of.
@@ -111,18 +118,20 @@ class Server:
         client: ClientId,
         feed: Feed,
         stream: StreamWriter,
-        send: Callable[[Message], None],
+        send: Callable[[Message | bytes], None],
         answer_soon: Callable[[Server], None],
         frame_limit: int,
         parent: Machine,
+        desk: SyncDesk,
         rights: Callable[[], MachineRights] | None = None,
     ) -> None:
         self.client = client
-        self._ask_rights = rights
-        self._rights = None if rights is None else rights()
-        self._rights_for = feed.source.compiled
+        self._held = HeldRights(feed.source, rights)
         self.feed = feed
         self.stream = stream
+        self.followed = FollowedStreams()
+        self._former = self.followed
+        self.wants_news = False
         self.number = -1
         self.payloads_failed = 0
         self.understood: tuple[str, ...] = ()
@@ -130,7 +139,9 @@ class Server:
         self.last_seen = self._clock()
         self.outbox = Outbox(client.name, send, self._clock)
         self.watches = ServerWatches(feed, lambda: self.stream.head)
+        self.send_frame: Callable[[bytes], None] = send
         self._send = send
+        self._desk = desk
         self._answer_soon = answer_soon
         self._frame_limit = frame_limit
         self._results: OrderedDict[int, Result | Declined] = OrderedDict()
@@ -147,8 +158,13 @@ class Server:
 
     @property
     def lag(self) -> int:
-        """Messages between the stream's head and what the client said it had applied."""
-        return self.stream.head - max(self.number, 0)
+        """Messages between its streams' heads and what the client said it had applied."""
+        own = self.stream.head - max(self.number, 0)
+        return own + sum(followed.lag for followed in self.followed)
+
+    def was_given(self, stream_id: bytes) -> bool:
+        """Whether a stream is one of this client's."""
+        return stream_id == self.stream.stream_id or self.followed.of(stream_id) is not None
 
     def take_over(self, older: Server) -> None:
         """The same client came back on another connection: go on where the older one was."""
@@ -157,12 +173,14 @@ class Server:
         self._ns = older._ns
         self.outbox.take_over(older.outbox)
         self.watches = older.watches
+        self._former = older.followed
         self.number = older.number
         self.payloads_failed = older.payloads_failed
         older._successor = self
 
     def close(self) -> None:
         """The client is gone for now, or the Mux stops."""
+        self._desk.forget(self)
         self.watches.connect(None)
         self.mach.remove("ClientConnected", "HandshakeDone", "Handshaking")
         self.mach.dispose()
@@ -171,45 +189,38 @@ class Server:
         """The client will not come back: what was kept for it is of no use."""
         self.watches.close()
         self.outbox.give_up()
+        self.followed.clear()
+        self._former.clear()
         self.feed.leave(self.stream)
 
     # What the client says. The Mux has decoded it.
 
     def sync(self, message: Sync) -> None:
         """Answer with what the client misses: from the journal, else a snapshot."""
+        feed, stream = self.feed, self.stream
+        if message.stream_id not in (b"", stream.stream_id):
+            followed = self.followed.of(message.stream_id)
+            if followed is None:
+                self._refuse(message.request, _NO_STREAM)
+                return
+            feed, stream = followed.feed, followed.stream
         self.mach.add("MetricSync")
-        self.feed.flush()
+        feed.flush()
         self._report_ns()
-        stream = self.stream
-        bodies = stream.since(message.number) if message.epoch == stream.epoch else None
-        if bodies is not None:
-            part = _fitting(bodies, self._frame_limit)
-            self._send(
-                CatchUp(message.request, part, 0 if len(part) == len(bodies) else stream.head)
-            )
-        else:
-            self._send_snapshot(message)
-        if not self.mach.is_("HandshakeDone"):
+        self._desk.answer(self, stream, message)
+        if stream is self.stream and not self.mach.is_("HandshakeDone"):
             self.mach.add("HandshakeDone")
+            if self._former is not self.followed:
+                self._former.clear()  # what it still wants, it has asked for again by now
             self.outbox.resend()
             self.watches.connect(self._send)
-
-    def _send_snapshot(self, message: Sync) -> None:
-        stream = self.stream
-        now = stream.snapshot()
-        clock = (
-            message.request, now.number, list(now.ticks), now.queue_tick, now.machine_tick,
-            now.payloads, now.checksum,
-        )  # fmt: skip
-        if message.schema_hash in (b"", stream.schema_hash):
-            self._send(SnapshotReply(*clock))
-        else:
-            self._send(SnapshotReply(*clock, stream.schema, stream.scope.tracked))
 
     def ping(self, message: Ping) -> None:
         """The client lives, and says how far it is."""
         self.number = message.number
         self.payloads_failed = message.payloads_failed
+        if message.others:
+            self.followed.applied(message.others)
         self._report_ns()
         self._send(Pong(self.stream.head))
 
@@ -268,7 +279,7 @@ class Server:
 
     def _run(self, message: Mutate, states: tuple[str, ...]) -> Result | asyncio.Future[Result]:
         source = self.feed.source
-        if self._ask_rights is not None:
+        if self._held.are_limited:
             self._check_rights(message.type, states)
         args = message.args
         event = _event(message.source)
@@ -285,11 +296,7 @@ class Server:
     @property
     def rights(self) -> MachineRights | None:
         """What the client may do with the machine; None for everything."""
-        compiled = self.feed.source.compiled
-        if self._ask_rights is not None and compiled is not self._rights_for:
-            self._rights = self._ask_rights()
-            self._rights_for = compiled
-        return self._rights
+        return self._held.now
 
     def _check_rights(self, type_: int, states: tuple[str, ...]) -> None:
         rights, source = self.rights, self.feed.source
@@ -419,17 +426,3 @@ def _event(source: list[Value] | None) -> Source | None:
     if len(source) < 3 or type(source[2]) is not int:
         raise InvalidArgs(f"source {source!r}: [machine id, transition id, time sum] expected")
     return Source(str(source[0]), str(source[1]), source[2])
-
-
-def _fitting(bodies: list[bytes], frame_limit: int) -> list[bytes]:
-    """As many of the first messages as fit into one frame, at least one."""
-    room = frame_limit - FRAME_MARGIN
-    for at, body in enumerate(bodies):
-        room -= len(body) + _BODY_HEADER
-        if room < 0 and at:
-            return bodies[:at]
-    return bodies
-
-
-_BODY_HEADER = 5
-"""Bytes that msgpack puts before a body, at most."""

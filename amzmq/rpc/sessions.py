@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 
+from amzmq.rpc.feed import Feed
 from amzmq.rpc.server import ClientId, Server
 
 DEPARTED_KEPT = 256
@@ -36,6 +37,11 @@ class Sessions:
     def peers(self) -> list[tuple[bytes, Server]]:
         """All connections with their servers."""
         return list(self._servers.items())
+
+    def following(self) -> list[Feed]:
+        """The feeds that are followed, each as often as somebody does."""
+        feeds = [server.feed for server in self]
+        return feeds + [followed.feed for server in self for followed in server.followed]
 
     def named(self, name: str) -> Server | None:
         """The server of a client, by its id or by its name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
 
 from amzmq.errors import Refused, RpcError
 from amzmq.machine import Event, Machine
@@ -16,6 +17,9 @@ from amzmq.rpc.receipt import Receipt
 from amzmq.wire.codec import Value
 from amzmq.wire.writer import StreamWriter
 
+MakeFeedFn: TypeAlias = Callable[[Machine | NetworkMachine, bytes, FeedOptions], Feed]
+"""Makes the feed of a machine: the machine, the epoch of its streams, how to publish it."""
+
 
 class Sources:
     """Machines by the id that clients ask for; the first one is the default.
@@ -27,6 +31,7 @@ class Sources:
     def __init__(self, args: Iterable[type] = ()) -> None:
         self._args = arg_names(args)
         self._machines: dict[str, Machine | NetworkMachine] = {}
+        self._makers: dict[str, MakeFeedFn] = {}
         self._feeds: dict[str, Feed] = {}
         self._payload_states: dict[str, PayloadState] = {}
         self._options: FeedOptions | None = None
@@ -43,8 +48,12 @@ class Sources:
         """The feeds of the machines that are served now."""
         return list(self._feeds.values())
 
-    def add(self, machine: Machine | NetworkMachine) -> None:
+    def add(self, machine: Machine | NetworkMachine, make_feed: MakeFeedFn = Feed) -> None:
         """One more machine.
+
+        Args:
+            machine: It.
+            make_feed: Makes what publishes it.
 
         Raises:
             RpcError: There is one of its id.
@@ -53,6 +62,7 @@ class Sources:
         if machine_id in self._machines:
             raise RpcError(f"two machines {machine_id!r} to be served; ids tell them apart")
         self._machines[machine_id] = machine
+        self._makers[machine_id] = make_feed
 
     def find(self, machine_id: str) -> Machine | NetworkMachine:
         """The machine of an id; "" is the default one.
@@ -73,6 +83,7 @@ class Sources:
         if machine_id in self._feeds:
             self._close(machine_id)
         self._machines.pop(machine_id, None)
+        self._makers.pop(machine_id, None)
 
     # Feeds.
 
@@ -113,7 +124,8 @@ class Sources:
                 raise Refused(f"another machine {machine_id!r} is served here already")
             return feed
         assert self._options is not None
-        feed = self._feeds[machine_id] = Feed(machine, secrets.token_bytes(8), self._options)
+        make = self._makers.get(machine_id, Feed)
+        feed = self._feeds[machine_id] = make(machine, secrets.token_bytes(8), self._options)
         if isinstance(machine, NetworkMachine):
             machine.on_payload(self._relay_payload)
         elif self._payload_state and machine.has(self._payload_state):
@@ -122,6 +134,11 @@ class Sources:
                 machine, self._payload_state, self._send
             )
         return feed
+
+    def reopen(self, machine_id: str) -> None:
+        """End the streams of a machine that is served, and begin others."""
+        self._close(machine_id)
+        self.open(self._machines[machine_id])
 
     def feed_of(self, machine_id: str) -> Feed | None:
         """The feed of a machine that is served now."""
@@ -147,11 +164,20 @@ class Sources:
         """What a replica's source sends to everybody goes on to our followers."""
         feed = self._feeds.get(served_id(net))
         if feed is not None:
-            feed.send_payload(
-                payload.name, payload.data, payload.token, payload.source_tx, None, payload.source
-            )
+            feed.pass_payload(payload)
 
     # What can be seen.
+
+    def published(self) -> dict[str, int]:
+        """How many updates, payloads and encodings all streams together have seen."""
+        streams = [stream for feed in self._feeds.values() for stream in feed.streams]
+        return {
+            "updates": sum(stream.updates for stream in streams),
+            "payloads": sum(stream.payloads for stream in streams),
+            "encoded": sum(stream.encoded for stream in streams),
+            "head": sum(stream.head for stream in streams),
+            "streams": len(streams),
+        }
 
     def infos(self, clients: Mapping[str, int]) -> list[MachineInfo]:
         """What is served, for those who ask; `clients` counts the clients of each machine."""

@@ -79,8 +79,8 @@ class Watches:
         """Release a wait although nothing has happened, and let the source forget it."""
         call_on(self._loop, lambda: self._release(wait.request))
 
-    def connected(self) -> None:
-        """A conversation begins: the source may not know of us any more."""
+    def ask_again(self) -> None:
+        """The source may not know of the waits, nor we of its answers; it knows repetitions."""
         for message, _ in list(self._open.values()):
             self._send(message._replace(number=self._number()))
 

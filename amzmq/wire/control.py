@@ -19,6 +19,9 @@
              ◄─────────────────────────────── Listing
       Fetch  ─────────────────────────────────►         chunks of a blob that was offered
              ◄───────────────────────────────── Chunk   one of them, its bytes beside it
+      Follow ─────────────────────────────────►         one more machine over this connection
+             ◄────────────────────────────── Followed   its stream, its schema
+      Unfollow ◄──────────────────────────────►         that stream is of no interest, or ended
       Bye    ◄────────────────────────────────►         a planned end
              ◄─────────────────────────────── Refusal   no, and why
 
@@ -29,11 +32,11 @@ versions have defaults.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from amzmq.errors import FrameInvalid, InvalidArgs
 from amzmq.wire.codec import Value, check_content, decode_array, encode
+from amzmq.wire.forms import Form
 
 PROTOCOL_VERSION = 1
 
@@ -129,12 +132,14 @@ class Sync(NamedTuple):
         epoch: The epoch of `number`; b"" to get a snapshot.
         number: The newest message applied.
         schema_hash: Of the schema it knows; b"" for that of the Welcome.
+        stream_id: Which of the streams that it follows; b"" for that of the Welcome.
     """
 
     request: int
     epoch: bytes
     number: int
     schema_hash: bytes = b""
+    stream_id: bytes = b""
 
 
 class SnapshotReply(NamedTuple):
@@ -214,10 +219,12 @@ class Ping(NamedTuple):
     Attributes:
         number: The newest message applied.
         payloads_failed: How many payloads for everybody it could not make use of, so far.
+        others: [stream id, number] of each further stream that it follows; None without any.
     """
 
     number: int
     payloads_failed: int = 0
+    others: list[Value] | None = None
 
 
 class Pong(NamedTuple):
@@ -371,6 +378,47 @@ class Chunk(NamedTuple):
     encoding: str = ""
 
 
+class Follow(NamedTuple):
+    """One more machine, over this connection; to be read only.
+
+    Attributes:
+        request: Comes back in the answer.
+        machine_id: The machine.
+        view: As of `View.value`; None for everything.
+        schema_hash: Of the schema that is known; b"" for none.
+    """
+
+    request: int
+    machine_id: str
+    view: list[Value] | None = None
+    schema_hash: bytes = b""
+
+
+class Followed(NamedTuple):
+    """The source takes the client for one more machine.
+
+    Attributes:
+        request: Of the Follow.
+        stream_id, epoch, machine_id, schema, tracked, path, groups: As in `Welcome`.
+    """
+
+    request: int
+    stream_id: bytes
+    epoch: bytes
+    machine_id: str
+    schema: Value = None
+    tracked: list[int] | None = None
+    path: list[Value] | None = None
+    groups: dict[str, Value] | None = None
+
+
+class Unfollow(NamedTuple):
+    """A stream of `Followed` is of no interest any more; or, from the source, it has ended."""
+
+    stream_id: bytes
+    reason: str = ""
+
+
 class Bye(NamedTuple):
     """A planned end."""
 
@@ -396,75 +444,46 @@ class Refusal(NamedTuple):
 Message: TypeAlias = (
     Hello | Welcome | Sync | SnapshotReply | CatchUp | Mutate | Reply | Ping | Pong
     | Directed | Ack | Bye | Refusal | Watch | Watched | Unwatch | NsReport | List | Listing
-    | Fetch | Chunk
+    | Fetch | Chunk | Follow | Followed | Unfollow
 )  # fmt: skip
 
 _KINDS: tuple[type[Message], ...] = (
     Hello, Welcome, Sync, SnapshotReply, CatchUp, Mutate, Reply, Ping, Pong, Directed, Ack, Bye,
-    Refusal, Watch, Watched, Unwatch, NsReport, List, Listing, Fetch, Chunk,
+    Refusal, Watch, Watched, Unwatch, NsReport, List, Listing, Fetch, Chunk, Follow, Followed,
+    Unfollow,
 )  # fmt: skip
 _KIND_OF: dict[type[Message], int] = {cls: number for number, cls in enumerate(_KINDS, 1)}
 _REPLY = _KIND_OF[Reply]
 _MUTATE = _KIND_OF[Mutate]
 
 
-class _Form(NamedTuple):
-    """How to check one kind: a test for each field, and how many are needed."""
-
-    cls: type[Message]
-    tests: tuple[Callable[[Value], bool], ...]
-    needed: int
-
-
-_TESTS: dict[str, Callable[[Value], bool]] = {
-    "i": lambda value: type(value) is int,  # not a bool
-    "n": lambda value: type(value) is int and value >= 0,  # a natural number
-    "t": lambda value: type(value) is bool,
-    "s": lambda value: type(value) is str,
-    "b": lambda value: type(value) is bytes,
-    "I": lambda value: type(value) is list and all(type(item) is int for item in value),
-    "B": lambda value: type(value) is list and all(type(item) is bytes for item in value),
-    "D": lambda value: (
-        value is None or (type(value) is dict and all(type(key) is str for key in value))
-    ),
-    "L": lambda value: value is None or type(value) is list,
-    "N": lambda value: (
-        value is None
-        or (type(value) is list and all(type(item) is int and item >= 0 for item in value))
-    ),
-    "l": lambda value: type(value) is list,
-    "*": lambda value: True,
-}
-
-
-def _form(cls: type[Message], tests: str, needed: int) -> _Form:
-    return _Form(cls, tuple(_TESTS[test] for test in tests), needed)
-
-
-_FORMS = {
-    _KIND_OF[form.cls]: form
-    for form in (
-        _form(Hello, "nsbbsLL", 4),
-        _form(Welcome, "nbbssn*tnNLDL", 6),
-        _form(Sync, "nbib", 3),
-        _form(SnapshotReply, "nnInnnn*N", 7),
-        _form(CatchUp, "nBn", 2),
-        _form(Mutate, "nnIDiL", 5),
-        _form(Reply, "nnBn", 3),
-        _form(Ping, "in", 1),
-        _form(Pong, "n", 1),
-        _form(Directed, "nns*bsLs", 5),
-        _form(Ack, "nL", 1),
-        _form(Bye, "s", 1),
-        _form(Refusal, "nnsb", 3),
-        _form(Watch, "nnIDi", 5),
-        _form(Watched, "nn", 2),
-        _form(Unwatch, "n", 1),
-        _form(NsReport, "nnns", 4),
-        _form(List, "n", 1),
-        _form(Listing, "nl", 2),
-        _form(Fetch, "bnn", 3),
-        _form(Chunk, "bnns", 3),
+_FORMS: dict[int, tuple[type[Message], Form]] = {
+    _KIND_OF[cls]: (cls, Form(cls.__name__, letters, needed))
+    for cls, letters, needed in (
+        (Hello, "nsbbsLL", 4),
+        (Welcome, "nbbssn*tnNLDL", 6),
+        (Sync, "nbibb", 3),
+        (SnapshotReply, "nnInnnn*N", 7),
+        (CatchUp, "nBn", 2),
+        (Mutate, "nnIDiL", 5),
+        (Reply, "nnBn", 3),
+        (Ping, "inL", 1),
+        (Pong, "n", 1),
+        (Directed, "nns*bsLs", 5),
+        (Ack, "nL", 1),
+        (Bye, "s", 1),
+        (Refusal, "nnsb", 3),
+        (Watch, "nnIDi", 5),
+        (Watched, "nn", 2),
+        (Unwatch, "n", 1),
+        (NsReport, "nnns", 4),
+        (List, "n", 1),
+        (Listing, "nl", 2),
+        (Fetch, "bnn", 3),
+        (Chunk, "bnns", 3),
+        (Follow, "nsLb", 2),
+        (Followed, "nbbs*NLD", 4),
+        (Unfollow, "bs", 1),
     )
 }
 
@@ -485,6 +504,10 @@ def to_frame(message: Message) -> bytes:
     fields: tuple[Value, ...] = message
     if isinstance(message, Mutate) and message.source is None:
         fields = message[:5]
+    elif isinstance(message, Sync) and not message.stream_id:
+        fields = message[:4]
+    elif isinstance(message, Ping) and message.others is None:
+        fields = message[:2]
     try:
         frame = encode((_KIND_OF[type(message)], *fields))
     except InvalidArgs:
@@ -493,6 +516,27 @@ def to_frame(message: Message) -> bytes:
     if content:
         check_content(content)
     return frame
+
+
+def tail_of(message: Message) -> bytes:
+    """The encoded fields of a message behind its first one, for `frame_with`."""
+    return b"".join([encode(field) for field in message[1:]])
+
+
+def frame_with(kind: type[Message], first: Value, tail: bytes) -> bytes:
+    """The frame of a message of which only the first field differs from others.
+
+    Args:
+        kind: Which message.
+        first: That field.
+        tail: All others, as of `tail_of`.
+    """
+    size = 1 + len(kind._fields)
+    return bytes((_SHORT_ARRAY | size,)) + encode(_KIND_OF[kind]) + encode(first) + tail
+
+
+_SHORT_ARRAY = 0x90
+"""What msgpack begins an array of up to 15 fields with; the size is added to it."""
 
 
 def _reply(fields: list[Value]) -> Reply | None:
@@ -538,12 +582,6 @@ def from_frame(frame: bytes) -> Message:
     form = _FORMS.get(fields[0]) if fields and type(fields[0]) is int else None
     if form is None:
         raise FrameInvalid(f"a message of unknown kind {fields[0] if fields else None!r}")
-    cls, tests, needed = form
-    values = fields[1 : len(tests) + 1]
-    if len(values) < needed:
-        raise FrameInvalid(f"{cls.__name__}: {len(values)} fields, at least {needed} needed")
-    for test, value in zip(tests, values, strict=False):
-        if not test(value):
-            at = next(i for i, (t, v) in enumerate(zip(tests, values, strict=False)) if not t(v))
-            raise FrameInvalid(f"{cls.__name__}: field {at} is {type(value).__name__}")
+    cls, known = form
+    values = known.checked(fields[1:])
     return cls(*values)  # type: ignore[arg-type]

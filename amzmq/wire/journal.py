@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -56,8 +57,26 @@ class Journal:
         messages.append(message)
         self._head += 1
         self._size += len(message)
+        if self._size > self._max_size or len(messages) > self._max_messages:
+            self._forget()
+
+    def extend(self, messages: Sequence[bytes]) -> None:
+        """`append`, of several."""
+        self._messages.extend(messages)
+        self._head += len(messages)
+        self._size += sum(map(len, messages))
+        self._forget()
+
+    def _forget(self) -> None:
+        messages = self._messages
         while self._size > self._max_size or len(messages) > self._max_messages:
             self._size -= len(messages.popleft())
+
+    def restart(self, head: int) -> None:
+        """Forget everything; the next message is number `head` + 1."""
+        self._messages.clear()
+        self._size = 0
+        self._head = head
 
     def since(self, number: int) -> list[bytes] | None:
         """All messages after `number`; None when some of them are forgotten, or never were."""

@@ -113,7 +113,7 @@ class ReaderCounters:
     overflows: int = 0
 
 
-_Numbered: TypeAlias = Update | PayloadFrame | SchemaFrame
+Numbered: TypeAlias = Update | PayloadFrame | SchemaFrame
 
 
 class StreamReader:
@@ -138,7 +138,20 @@ class StreamReader:
         self._sink = sink
         self._count = len(names)
         self._sum = ClockSum(names)
-        self._ahead: dict[int, _Numbered] = {}
+        self._ahead: dict[int, Numbered] = {}
+
+    @property
+    def payloads(self) -> int:
+        """How many payloads the source had sent up to `number`."""
+        return self._payloads
+
+    @property
+    def checksum(self) -> int:
+        """Of the clock at `number`."""
+        return self._sum.value
+
+    def level(self) -> None:
+        """Apply what was only taken note of; a plain reader applies everything at once."""
 
     def push(self, data: bytes, start: int = 0) -> int:
         """A message from the feed, or one of a reply; returns its number.
@@ -225,15 +238,19 @@ class StreamReader:
         if fresh != snapshot.checksum:
             self.need = Need.SNAPSHOT
             raise FrameInvalid("snapshot: its checksum is wrong")
+        held: list[PayloadFrame] = []
         if self.number >= 0:
-            held = self._deliver_held(snapshot.number)
-            lost = snapshot.payloads - self._payloads - held
+            held = self._take_held(snapshot.number)
+            lost = snapshot.payloads - self._payloads - len(held)
             self.counters.payloads_lost += max(0, lost)
         self._payloads = snapshot.payloads
         self.number = snapshot.number
         self.counters.snapshots += 1
         self.need = Need.NOTHING
         self._sink.restore(snapshot)
+        for payload in held:  # behind the changes that they follow, which it holds
+            self.counters.payloads += 1
+            self._sink.deliver(payload)
         self._settle()
 
     def start_over(self) -> None:
@@ -272,7 +289,7 @@ class StreamReader:
         self._sum = ClockSum(now.names)
         self._sum.reset(now.ticks, now.queue_tick, now.machine_tick)
 
-    def _use(self, message: _Numbered) -> bool:
+    def _use(self, message: Numbered) -> bool:
         """Apply the next message; False when its checksum shows that we had drifted."""
         if isinstance(message, SchemaFrame):
             self._adopt(message.schema, message.tracked)
@@ -298,7 +315,7 @@ class StreamReader:
         self._sink.apply(changes, message.queue_ticks, message.machine_ticks, cause)
         return True
 
-    def _keep(self, number: int, message: _Numbered) -> None:
+    def _keep(self, number: int, message: Numbered) -> None:
         if len(self._ahead) >= AHEAD_LIMIT:
             self.counters.overflows += 1
         else:
@@ -319,14 +336,10 @@ class StreamReader:
         if self.number >= self._known_head:
             self.need = Need.NOTHING
 
-    def _deliver_held(self, number: int) -> int:
-        """Deliver the payloads kept aside up to `number`: the snapshot does not hold them."""
+    def _take_held(self, number: int) -> list[PayloadFrame]:
+        """The payloads kept aside up to `number`: a snapshot does not hold them."""
         held = sorted(at for at in self._ahead if at <= number)
-        payloads = [m for at in held if isinstance(m := self._ahead.pop(at), PayloadFrame)]
-        for payload in payloads:
-            self.counters.payloads += 1
-            self._sink.deliver(payload)
-        return len(payloads)
+        return [m for at in held if isinstance(m := self._ahead.pop(at), PayloadFrame)]
 
     def _settle(self) -> None:
         """After a snapshot: forget what it contains, go on with what comes behind it."""

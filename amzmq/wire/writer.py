@@ -72,10 +72,13 @@ class StreamWriter:
     Attributes:
         scope: The view of the present schema.
         encoded: How many messages were encoded, heartbeats included.
+        is_continued: Whether somebody else writes it, and it is only handed on here.
 
     Raises:
         SchemaMismatch: The view names states that the schema does not have.
     """
+
+    is_continued = False
 
     def __init__(
         self,

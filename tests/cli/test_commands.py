@@ -118,7 +118,7 @@ def test_ls_lists_the_machines_there(served: str) -> None:
     assert status == 0
     head, row = text.splitlines()
     assert head.split("  ")[0] == "ID"
-    assert row.split() == ["door", "7", "2", "0", "Start", "Closed"]
+    assert row.split() == ["door", "7", "2", "0", "0", "Start", "Closed"]
 
     status, text, _ = invoke("ls", served, "--json")
     (machine,) = json.loads(text)

@@ -11,6 +11,7 @@ from amzmq.cli.arguments import jsonable, parse_arg, parse_args
 
 ADDR = "tcp://127.0.0.1:7701"
 COMMANDS = (
+    "relay",
     "sidecar",
     "demo",
     "serve",

@@ -227,3 +227,9 @@ def test_wrong_usage_is_one_line_and_status_2(
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_the_readme_prints_the_same_five_commands() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    printed = [text for found, text in BLOCK.findall(readme) if found == "sidecar"]
+    assert printed == blocks("quick start")

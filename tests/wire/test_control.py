@@ -15,6 +15,8 @@ from amzmq.wire.control import (
     Chunk,
     Directed,
     Fetch,
+    Follow,
+    Followed,
     Hello,
     List,
     Listing,
@@ -28,12 +30,15 @@ from amzmq.wire.control import (
     Reply,
     SnapshotReply,
     Sync,
+    Unfollow,
     Unwatch,
     Watch,
     Watched,
     WatchKind,
     Welcome,
+    frame_with,
     from_frame,
+    tail_of,
     to_frame,
 )
 
@@ -56,12 +61,12 @@ MESSAGES: list[Message] = [
         {"Pair": [0, 1]},
         ["zstd"],
     ),  # fmt: skip
-    Sync(1, b"epoch", 7, b"hash"),
+    Sync(1, b"epoch", 7, b"hash", b"streamid"),
     SnapshotReply(1, 7, [0, 1, 2**40], 3, 1, 2, 2**32 - 1, [["A", 0]], [0, 2]),
     CatchUp(1, [b"one", b"two"], 9),
     Mutate(1, 0, [0, 5], {"user": 42}, -1, ["machine", "tx", 7]),
     Reply(1, 0, [b"one"], 9),
-    Ping(-1, 3),
+    Ping(-1, 3, [[b"streamid", 7]]),
     Pong(7),
     Directed(1, 7, "price", {"usd": 1.5}, b"token", "tx", [1024, 64], "origin"),
     Ack(3, [[2, "nobody"]]),
@@ -75,11 +80,16 @@ MESSAGES: list[Message] = [
     Listing(1, [["door", 3, 7, ["Open"], [], "", ["door"], 2]]),
     Fetch(b"token", 2**40, 8),
     Chunk(b"token", 2**40, 65536, "zstd"),
+    Follow(2, "lamp", [False, None], b"hash"),
+    Followed(
+        2, b"streamid", b"epoch", "lamp", [["A", 0]], [0, 2], ["lamp", "relay"], {"Pair": [0, 1]}
+    ),
+    Unfollow(b"streamid", "lamp is no longer served"),
 ]
 KINDS = [type(message) for message in MESSAGES]
 OPTIONAL = {
-    Hello: 3, Welcome: 7, Mutate: 1, Reply: 1, CatchUp: 1, Directed: 3, Ping: 1, Ack: 1,
-    Refusal: 1, Chunk: 1, Sync: 1, SnapshotReply: 2,
+    Hello: 3, Welcome: 7, Mutate: 1, Reply: 1, CatchUp: 1, Directed: 3, Ping: 2, Ack: 1,
+    Refusal: 1, Chunk: 1, Sync: 2, SnapshotReply: 2, Follow: 2, Followed: 4, Unfollow: 1,
 }  # fmt: skip
 """How many fields at the end may be missing."""
 
@@ -98,10 +108,11 @@ STRATEGIES = {
     "D": st.none() | st.dictionaries(st.text(), values, max_size=3),
 }
 FORMS = {
-    Hello: "nsbbsLL", Welcome: "nbbssn*tnNLDL", Sync: "nbib", SnapshotReply: "nnInnnn*N",
-    CatchUp: "nBn", Mutate: "nnIDiL", Reply: "nnBn", Ping: "in", Pong: "n", Directed: "nns*bsLs",
+    Hello: "nsbbsLL", Welcome: "nbbssn*tnNLDL", Sync: "nbibb", SnapshotReply: "nnInnnn*N",
+    CatchUp: "nBn", Mutate: "nnIDiL", Reply: "nnBn", Ping: "inL", Pong: "n", Directed: "nns*bsLs",
     Ack: "nL", Bye: "s", Refusal: "nnsb", Watch: "nnIDi", Watched: "nn", Unwatch: "n",
     NsReport: "nnns", List: "n", Listing: "nl", Fetch: "bnn", Chunk: "bnns",
+    Follow: "nsLb", Followed: "nbbs*NLD", Unfollow: "bs",
 }  # fmt: skip
 
 
@@ -181,3 +192,15 @@ def test_an_empty_message_is_invalid() -> None:
 def test_arguments_without_a_form_on_the_wire_are_refused_when_sent() -> None:
     with pytest.raises(InvalidArgs, match=r"^\{'when': 1j\} cannot travel"):
         to_frame(Mutate(1, 0, [0], {"when": 1j}, 0))
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
+def test_a_frame_put_together_of_its_parts_is_the_one_that_is_encoded_whole(
+    message: Message,
+) -> None:
+    assert frame_with(type(message), message[0], tail_of(message)) == to_frame(message)
+
+
+def test_what_is_said_of_one_stream_only_takes_no_bytes_for_others() -> None:
+    assert len(decode_array(to_frame(Sync(1, b"epoch", 7, b"hash")))) == 1 + 4
+    assert len(decode_array(to_frame(Ping(7, 0)))) == 1 + 2

@@ -148,7 +148,7 @@ def test_payloads_that_a_snapshot_passes_over_are_counted(source: Source, replic
     assert replica.payloads == [1, 4]
 
 
-def test_payloads_kept_aside_are_delivered_before_the_snapshot_that_passes_them(
+def test_payloads_kept_aside_are_delivered_behind_the_snapshot_that_passes_them(
     source: Source, replica: Replica
 ) -> None:
     source.payload("lost")
@@ -157,8 +157,8 @@ def test_payloads_kept_aside_are_delivered_before_the_snapshot_that_passes_them(
     replica.reader.restore(source.writer.snapshot())
     assert replica.payloads == [2]
     assert replica.reader.counters.payloads_lost == 1
-    assert replica.said[-2] == "kept"
-    assert isinstance(replica.said[-1], Snapshot)
+    assert isinstance(replica.said[-2], Snapshot)
+    assert replica.said[-1] == "kept"
 
 
 def test_payloads_before_the_first_snapshot_are_not_counted_as_lost(source: Source) -> None:
