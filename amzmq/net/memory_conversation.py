@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 class ControlLink:
     """One connection of a dealer to a router. A new connection is a new link."""
 
-    __slots__ = ("alive", "dealer", "network", "peer", "router", "to_dealer", "to_router")
+    __slots__ = (
+        "alive", "dealer", "hung_up", "network", "peer", "router", "to_dealer", "to_router"
+    )  # fmt: skip
 
     def __init__(self, network: MemoryNetwork, router: MemoryRouter, dealer: MemoryDealer) -> None:
         self.network = network
@@ -25,6 +27,7 @@ class ControlLink:
         self.dealer = dealer
         self.peer = network.new_peer_id()
         self.alive = True
+        self.hung_up = False
         self.to_dealer = 0
         self.to_router = 0
         router.links[self.peer] = self
@@ -33,6 +36,12 @@ class ControlLink:
         """Cuts the connection; what is on its way is lost."""
         self.alive = False
         self.router.links.pop(self.peer, None)
+
+    def hang_up(self) -> None:
+        """The dealer closes: what it has sent still arrives, and then the connection ends."""
+        self.hung_up = True
+        if not self.to_router:
+            self.end()
 
     def has_room(self, on_the_way: int) -> bool:
         """Whether one more frame may be sent."""
@@ -51,7 +60,7 @@ class ControlLink:
 
     def _arrive_at_dealer(self, frame: bytes, blobs: tuple[bytes, ...]) -> None:
         self.to_dealer -= 1
-        if not self.alive:
+        if not self.alive or self.hung_up:
             self.network.counts.cut += 1
             return
         try:
@@ -68,12 +77,13 @@ class ControlLink:
             self.router.on_message(self.peer, frame, blobs)
         except (Exception, asyncio.CancelledError):
             callback_failed("router", "on_message")
-        if self.router.on_drained is None:
-            return
-        try:
-            self.router.on_drained()
-        except (Exception, asyncio.CancelledError):
-            callback_failed("router", "on_drained")
+        if self.router.on_drained is not None:
+            try:
+                self.router.on_drained()
+            except (Exception, asyncio.CancelledError):
+                callback_failed("router", "on_drained")
+        if self.hung_up and not self.to_router:
+            self.end()
 
 
 class MemoryRouter:
@@ -164,7 +174,7 @@ class MemoryDealer:
         self._connected = False
         self._network.dealers[self._endpoint].pop(self, None)
         if self._link is not None:
-            self._link.end()
+            self._link.hang_up()
             self._link = None
 
     def meet(self) -> None:
