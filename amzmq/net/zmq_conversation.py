@@ -56,6 +56,10 @@ class ZmqRouter(ZmqSocket):
         self._drained = True
         super().__init__(sock, lease, options, on_closed)
 
+    async def let_go(self) -> None:
+        """Frees the address, so that somebody else may bind it at once."""
+        await self._unbind(self.endpoint)
+
     def send(self, peer: bytes, frame: bytes, blobs: Sequence[bytes] = ()) -> Delivery:
         """Queues one message for one peer and never waits."""
         self._check(frame, *blobs)

@@ -66,6 +66,10 @@ class ZmqPublisher(ZmqSocket):
         self._misaligned = False
         super().__init__(sock, lease, options, on_closed)
 
+    async def let_go(self) -> None:
+        """Frees the address, so that somebody else may bind it at once."""
+        await self._unbind(self.endpoint)
+
     def send(self, frame: bytes) -> None:
         """Sends to every confirmed subscriber that has room; libzmq copies, we do it once."""
         if self._lease.forked or len(frame) > self._max_frame_bytes:

@@ -21,6 +21,7 @@ from amzmq.errors import FrameTooLarge
 from amzmq.net.context import ContextLease
 from amzmq.net.log import log
 from amzmq.net.options import SocketOptions
+from amzmq.net.unbinding import unbind
 
 ZmqRaw: TypeAlias = "zmq.Socket[bytes]"
 
@@ -82,6 +83,13 @@ class ZmqSocket:
         self._loop.add_reader(self._fd, self._woken)
         # Its first edge may be over already. Not now: our maker does not hold us yet.
         self._drain_soon()
+
+    async def let_go(self) -> None:
+        """Frees the address that the socket is bound to, if it is; its connections go on."""
+
+    async def _unbind(self, endpoint: str) -> None:
+        if not (self._closed or self._lease.forked):
+            await unbind(self._lease.context, self._sock, endpoint)
 
     def close(self) -> None:
         """Closes the socket; closing again, or inside a callback, is fine."""

@@ -158,8 +158,12 @@ class ZmqTransport:
         self._closed = True
         if self._recheck_timer is not None:
             self._recheck_timer.cancel()
-        for sock in tuple(self._open):
-            sock.close()
+        try:
+            for sock in tuple(self._open):
+                await sock.let_go()
+        finally:
+            for sock in tuple(self._open):
+                sock.close()
         lease, self._lease = self._lease, None
         if lease is not None:
             await lease.release(self._options.linger_ms / 1000 + TERMINATION_SLACK_S)
