@@ -10,7 +10,7 @@ BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench soak clean distclean
+.PHONY: help venv demo test soak lint bench soak clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +22,9 @@ demo: $(READY) ## Run the whole system on this machine, checked at the end
 
 test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest $(ARGS)
+
+soak: $(READY) ## Run ten thousand simulated worlds, all promises judged
+	$(BIN)/python -m tests.simulation $(ARGS)
 
 lint: $(READY) ## Check style, format, types and the arrows between packages
 	$(BIN)/ruff check .

@@ -115,13 +115,13 @@ class Deliveries:
         self._directed = 0
         self._held.clear()
 
-    def direct(self, message: Directed) -> Ack | None:
-        """A payload for this client alone has come; what to answer, if anything yet."""
+    def direct(self, message: Directed, source: str) -> Ack | None:
+        """A payload for this client alone, of `source`; what to answer, if anything yet."""
         if message.ordinal == self._directed + len(self._held) + 1:
             self._held.append(message)
         elif message.ordinal <= self._directed:
             return Ack(self._directed)  # the source has not heard of it yet
-        return self.applied(self._number(), "")
+        return self.applied(self._number(), source)
 
     @property
     def waiting(self) -> bool:

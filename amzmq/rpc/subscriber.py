@@ -325,9 +325,11 @@ class Subscriber(Party):
 
     def take_directed(self, message: Directed) -> None:
         """A payload for this subscriber alone: once, and not before the states it follows."""
-        self._acknowledge(self.deliveries.direct(message))
         first = self.conversation.first
-        if self.deliveries.waiting and first is not None:
+        if first is None:
+            return  # not before Welcome
+        self._acknowledge(self.deliveries.direct(message, first.net.remote_id))
+        if self.deliveries.waiting:
             first.follower.await_number(first)
 
     def _acknowledge(self, ack: Ack | None) -> None:

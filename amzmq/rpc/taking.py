@@ -113,7 +113,7 @@ class Taking(ABC):
 
     def take_directed(self, message: Directed) -> None:
         """A payload for this client alone: once, and not before the states it follows."""
-        self._acknowledge(self.deliveries.direct(message))
+        self._acknowledge(self.deliveries.direct(message, self.net_mach.remote_id))
         if self.deliveries.waiting:
             self.follower.await_number(self)
 
