@@ -146,6 +146,7 @@ class Server:
         self._frame_limit = frame_limit
         self._results: OrderedDict[int, Result | Declined] = OrderedDict()
         self._running: set[int] = set()
+        self._told = -1  # the newest message that a reply of this connection has carried
         self._waiting: list[tuple[Mutate, Result | Declined]] = []
         self._ns = NsReport(0, 0, 0, "")
         self._ns_told = self._ns
@@ -350,22 +351,35 @@ class Server:
         self._answer_soon(self)
 
     def reply_all(self) -> None:
-        """Answer the mutations of this turn, each with the updates its caller has not seen."""
+        """Answer the mutations of this turn, each with the updates its caller has not seen.
+
+        What an earlier reply of this connection has carried is not sent again: replies arrive
+        in order. With many calls in flight, each would else repeat what those before it said.
+        """
         waiting, self._waiting = self._waiting, []
-        stream = self.stream
+        head = self.stream.head
         for message, outcome in waiting:
             if isinstance(outcome, Declined):
                 self._refuse(message.request, outcome)
                 continue
-            bodies = stream.since(message.number)
-            if (
-                bodies is not None
-                and len(bodies) <= REPLY_BODIES
-                and (len(bodies) <= 1 or sum(map(len, bodies)) <= REPLY_BYTES)
-            ):
+            bodies = self._bodies_since(max(message.number, self._told))
+            if bodies:
+                self._told = head
                 self._send(Reply(message.request, outcome, bodies))
             else:
-                self._send(Reply(message.request, outcome, [], stream.head))
+                level = message.number >= head
+                self._send(Reply(message.request, outcome, [], 0 if level else head))
+
+    def _bodies_since(self, number: int) -> list[bytes]:
+        """The messages after `number`, if they are few; the stream brings them anyway."""
+        bodies = self.stream.since(number)
+        if (
+            bodies is None
+            or len(bodies) > REPLY_BODIES
+            or (len(bodies) > 1 and sum(map(len, bodies)) > REPLY_BYTES)
+        ):
+            return []
+        return bodies
 
     def _count_ns(self, outcome: Result | Declined) -> None:
         received, canceled, refused, reason = self._ns

@@ -12,7 +12,7 @@ from amzmq.machine import Event, Machine, Result
 from amzmq.wire.control import Mutate, Reply
 from amzmq.wire.feed import Update
 
-from .rig import PATIENCE_S, SCHEMA, Losing, World, clock_of, level, machine, soon, until
+from .rig import PATIENCE_S, SCHEMA, Losing, World, clock_of, level, machine, soon, turns, until
 
 
 async def test_the_effect_of_a_mutation_is_there_when_its_result_is(world: World) -> None:
@@ -261,3 +261,32 @@ async def test_a_replica_takes_the_event_that_caused_a_mutation(world: World) ->
     local.add("A")
     assert await net.add("A", args={"user": 1}, event=seen[0]) == Result.EXECUTED
     assert mux.source.is_("A")
+
+
+async def test_with_many_calls_in_flight_no_reply_repeats_what_another_has_carried(
+    world: World,
+) -> None:
+    mux = await world.serve()
+    client = await world.follow()
+    calls = [client.net_mach.add("Multi") for _ in range(60)]
+    for call in calls:
+        assert await soon(call) == Result.EXECUTED
+    assert client.net_mach.tick("Multi") == mux.source.tick("Multi")
+    await turns()
+    metrics = client.metrics()
+    # Each message comes twice at most: with a reply, and on the feed.
+    assert metrics["duplicates"] <= metrics["updates"]
+    assert metrics["gaps"] == metrics["resyncs"] == 0
+
+
+async def test_a_lost_reply_leaves_no_later_call_unread(world: World) -> None:
+    mux = await world.serve()
+    client = await world.follow(call_timeout=0.2, call_retry_delay=0.01)
+    world.network.control_fault = Losing(Reply)
+    world.network.feed_fault = lambda frame: ()
+    first, second = client.net_mach.add("A"), client.net_mach.add("B")
+    assert await soon(second) == Result.EXECUTED
+    assert client.net_mach.is_("A", "B", "Auto")
+    assert await soon(first) == Result.EXECUTED
+    assert mux.source.tick("A") == 1
+    world.network.feed_fault = None
