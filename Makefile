@@ -10,7 +10,7 @@ BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test soak lint bench soak clean distclean
+.PHONY: help venv demo test lint bench soak clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -23,9 +23,6 @@ demo: $(READY) ## Run the whole system on this machine, checked at the end
 test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest $(ARGS)
 
-soak: $(READY) ## Run ten thousand simulated worlds, all promises judged
-	$(BIN)/python -m tests.simulation $(ARGS)
-
 lint: $(READY) ## Check style, format, types and the arrows between packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -35,9 +32,10 @@ lint: $(READY) ## Check style, format, types and the arrows between packages
 bench: $(READY) ## Run all the benchmarks
 	$(BIN)/python -m bench all $(or $(ARGS),--save)
 
-soak: $(READY) ## Run the long tests
+soak: $(READY) ## Run the long tests, and ten thousand simulated worlds
 	AMZMQ_SOAK=1 $(BIN)/python -m pytest -s --timeout=1200 \
 	  tests/rpc/test_rounds.py tests/rpc/test_many_clients.py $(ARGS)
+	$(BIN)/python -m tests.simulation --seeds 10000
 
 clean: ## Remove caches and build results
 	rm -rf build dist *.egg-info .coverage .coverage.* htmlcov

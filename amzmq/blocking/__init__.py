@@ -7,6 +7,7 @@
 ...         return c.net_mach.when("Open").wait(5)
 """
 
+from amzmq.blocking.blobs import Blob, BlobIterator, Offer
 from amzmq.blocking.call import TimedOut
 from amzmq.blocking.client import Client
 from amzmq.blocking.listing import list_machines
@@ -14,4 +15,14 @@ from amzmq.blocking.mux import Mux
 from amzmq.blocking.netmach import NetworkMachine
 from amzmq.blocking.payloads import PayloadIterator
 
-__all__ = ["Client", "Mux", "NetworkMachine", "PayloadIterator", "TimedOut", "list_machines"]
+__all__ = [
+    "Blob",
+    "BlobIterator",
+    "Client",
+    "Mux",
+    "NetworkMachine",
+    "Offer",
+    "PayloadIterator",
+    "TimedOut",
+    "list_machines",
+]

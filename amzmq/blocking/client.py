@@ -6,11 +6,13 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from amzmq.blocking.blobs import BlobIterator
 from amzmq.blocking.line import Line
 from amzmq.blocking.netmach import NetworkMachine
 from amzmq.blocking.payloads import PayloadIterator
 from amzmq.blocking.signature import same_arguments
 from amzmq.machine import Machine, Result, Time
+from amzmq.rpc.blobs import ITERATOR_LIMIT
 from amzmq.rpc.client import Client as AioClient
 from amzmq.rpc.listing import MachineInfo
 from amzmq.rpc.options import ClientOptions
@@ -201,7 +203,7 @@ class Client:
         """``Class.argument`` names of the typed arguments of the source; raises as `sync` does."""
         return self._line.run("args()", self._aio.args, timeout)
 
-    # Payloads.
+    # Payloads and blobs.
 
     def payloads(
         self, *names: str, limit: int = QUEUE_LIMIT, timeout: float | None = None
@@ -216,6 +218,13 @@ class Client:
         """
         iterator = self._line.call("payloads()", lambda: self._aio.payloads(*names, limit=limit))
         return PayloadIterator(self._line, iterator, timeout)
+
+    def blobs(
+        self, *names: str, limit: int = ITERATOR_LIMIT, timeout: float | None = None
+    ) -> BlobIterator:
+        """Iterate over blobs as they are offered; as `payloads`."""
+        iterator = self._line.call("blobs()", lambda: self._aio.blobs(*names, limit=limit))
+        return BlobIterator(self._line, iterator, timeout)
 
     def on_payload(self, callback: Callable[[Payload], None]) -> None:
         """Call `callback` on the loop thread for each payload, in order with the states."""

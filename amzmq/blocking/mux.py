@@ -5,15 +5,20 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any
 
+from amzmq.blocking.blobs import Offer
 from amzmq.blocking.line import Line
 from amzmq.blocking.signature import same_arguments
 from amzmq.errors import BlockingWait
 from amzmq.machine import Event, Machine
 from amzmq.rpc.counters import MuxCounters
+from amzmq.rpc.feed import Feed
 from amzmq.rpc.listing import MachineInfo
 from amzmq.rpc.mux import Mux as AioMux
 from amzmq.rpc.netmach import NetworkMachine
 from amzmq.rpc.receipt import Receipt
+from amzmq.rpc.sources import MakeFeedFn
+from amzmq.wire.blobs import CHUNK_SIZE
+from amzmq.wire.blobsource import BlobData
 from amzmq.wire.codec import Value
 
 
@@ -98,13 +103,17 @@ class Mux:
         """The machines served, by the id that clients ask for; the first is the default."""
         return self._line.call("sources", lambda: self._aio.sources)
 
-    def serve(self, machine: Machine | NetworkMachine) -> None:
+    def serve(self, machine: Machine | NetworkMachine, make_feed: MakeFeedFn = Feed) -> None:
         """Serve one more machine; a blocking replica is served by its `aio`.
+
+        Args:
+            machine: It.
+            make_feed: Makes what publishes it; called on the loop thread.
 
         Raises:
             RpcError: A machine of its id is served already.
         """
-        self._line.call("serve()", lambda: self._aio.serve(machine))
+        self._line.call("serve()", lambda: self._aio.serve(machine, make_feed))
 
     def unserve(self, machine_id: str) -> None:
         """Stop serving a machine: its clients are told Bye.
@@ -163,7 +172,7 @@ class Mux:
         """
         self._line.call("flush()", self._aio.flush)
 
-    # Payloads.
+    # Payloads and blobs.
 
     def send_payload(
         self,
@@ -203,3 +212,48 @@ class Mux:
             return self._line.call("send_payload()", send)
         except BlockingWait:
             return send()
+
+    def send_blob(
+        self,
+        name: str,
+        data: BlobData,
+        destination: str | None = None,
+        event: Event | None = None,
+        *,
+        machine: str = "",
+        chunk_size: int = CHUNK_SIZE,
+        timeout: float | None = None,
+    ) -> Offer:
+        """Offer bytes too many for a payload: bytes, a file's path, or a binary file.
+
+        It blocks until all of them have been read once, for their digest; so it is not for the
+        loop thread, nor for handlers that run there.
+
+        Args:
+            name: Which kind of payload, for the receiver.
+            data: What to offer. A file must not change before the offer is closed.
+            destination: A client's id (``rc-<name>``) or its name; None is everybody.
+            event: The event of the handler that sends it, for tracing.
+            machine: Id of the machine whose followers get it; the default one if empty.
+            chunk_size: Bytes that travel at once.
+            timeout: Seconds; None waits as long as reading takes.
+
+        Returns:
+            Tells who took it; `close` it when nobody needs it any more.
+
+        Raises:
+            InvalidArgs: `data` is no blob, or too many are offered.
+            BlobDamaged: A file cannot be read to its end.
+            DestinationUnknown: There is no such client.
+            NotConnected: Not started, or stopped.
+            TimedOut: It was not read within `timeout`.
+            BlockingWait: This thread runs an event loop.
+        """
+        offer = self._line.run(
+            "send_blob()",
+            lambda: self._aio.send_blob(
+                name, data, destination, event, machine=machine, chunk_size=chunk_size
+            ),
+            timeout,
+        )
+        return Offer(self._line, offer)

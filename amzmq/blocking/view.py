@@ -265,18 +265,25 @@ class ReplicaView:
         """Wait until the queue has reached `tick`; any Result of a mutation may be passed."""
         return self._live().when_queue(tick, ctx=ctx)
 
-    def when_args(self, state: str, **args: object) -> Wait:
+    def when_args(self, state: str, *, ctx: Wait | None = None, **args: object) -> Wait:
         """Wait until `state`'s final handlers run at the source with all of `args` equal.
+
+        Args:
+            state: A name.
+            ctx: As for `when`.
+            args: What they have to hold.
 
         Raises:
             StateUnknown: The name is not a state of this machine.
             NotConnected: The client was never connected, or is stopped.
         """
-        return self.when_args_of(state, args)
+        return self.when_args_of(state, args, ctx=ctx)
 
-    def when_args_of(self, state: str, args: Mapping[str, object]) -> Wait:
+    def when_args_of(
+        self, state: str, args: Mapping[str, object], *, ctx: Wait | None = None
+    ) -> Wait:
         """`when_args` with the arguments as a mapping."""
-        return self._line.call("when_args()", lambda: self._aio.when_args_of(state, args))
+        return self._line.call("when_args()", lambda: self._aio.when_args_of(state, args, ctx=ctx))
 
     def when_queue_ends(self) -> Wait:
         """Wait until the source has no mutation in its queue."""

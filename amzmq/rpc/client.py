@@ -333,9 +333,7 @@ class Client(Party, Taking):
         counts["payloads_failed"] = self.deliveries.failed
         if (said := self._conversation) is not None:
             counts["garbage"] += said.garbage
-            counts["ns_sent"] = said.ns_sent
-            counts["ns_lost"] = said.ns_lost
-            counts["ns_received"], counts["ns_canceled"], counts["ns_refused"], _ = said.ns
+            counts |= said.ns_counts()
         if self.following.net is not None:
             counts["calls_filtered"] = self.following.net.filtered
         if self._watches is not None:

@@ -69,6 +69,8 @@ class Conversation(Talk):
         self.ns = NsReport(0, 0, 0, "")
         self.ns_sent = 0
         self.ns_lost = 0
+        self._ns_past = NsReport(0, 0, 0, "")
+        self._ns_sent_past = 0
         self.settled = False
         self._is_greeted = False
         self._beats = 0
@@ -144,6 +146,28 @@ class Conversation(Talk):
         self.settled = False
         self._client.following.pause()
 
+    def ns_counts(self) -> dict[str, int]:
+        """What became of mutations without reply, with all sources so far; by name."""
+        past, now = self._ns_past, self.ns
+        return {
+            "ns_sent": self._ns_sent_past + self.ns_sent,
+            "ns_lost": self.ns_lost,
+            "ns_received": past.received + now.received,
+            "ns_canceled": past.canceled + now.canceled,
+            "ns_refused": past.refused + now.refused,
+        }
+
+    def _forgotten(self) -> None:
+        """The source counts from the beginning again."""
+        counts = self.ns_counts()
+        self.ns_lost += self.ns_sent - self.ns.received
+        self._ns_sent_past = counts["ns_sent"]
+        self._ns_past = NsReport(
+            counts["ns_received"], counts["ns_canceled"], counts["ns_refused"], self.ns.reason
+        )
+        self.ns = NsReport(0, 0, 0, "")
+        self.ns_sent = 0
+
     # What the source says.
 
     def _heard(self, message: Message, blobs: Sequence[bytes]) -> None:
@@ -214,9 +238,7 @@ class Conversation(Talk):
         self.resumed = message.resumed and message.epoch == epoch
         if not self.resumed:
             client.deliveries.start_over()
-            self.ns_lost += self.ns_sent - self.ns.received
-            self.ns = NsReport(0, 0, 0, "")
-            self.ns_sent = 0
+            self._forgotten()
         self._is_greeted = True
         self._connection.request_limit = message.request_limit
         self.heartbeat = message.heartbeat_ms / 1000

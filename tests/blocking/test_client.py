@@ -331,3 +331,18 @@ def test_waits_that_only_the_source_can_end() -> None:
         assert called.wait(PATIENCE_S)
         with pytest.raises(StateUnknown):
             c.net_mach.when_args("Nope")
+
+
+def test_waits_at_the_source_end_with_their_context() -> None:
+    source = machine()
+    source.add("Start")
+    with following(source) as c:
+        net = c.net_mach
+        started = net.state_ctx("Start")
+        called = net.when_args("Msg", user=1, ctx=started)
+        released = net.when_args_of("Msg", {"user": 2}, ctx=started)
+        source.add("Msg", user=1)
+        assert called.wait(PATIENCE_S)
+        assert not released.done()
+        net.remove("Start")
+        assert released.wait(PATIENCE_S)

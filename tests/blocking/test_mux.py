@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from amzmq.errors import (
     RpcError,
 )
 from amzmq.machine import Event
+from amzmq.rpc.feed import Feed
 
 from .rig import PATIENCE_S, Threads, loop_threads, machine
 
@@ -215,6 +217,21 @@ def test_several_machines_are_served_listed_and_withdrawn() -> None:
             mux.unserve("lamp")
             assert c.mach.when_not("Ready").wait(PATIENCE_S)
     assert loop_threads() == 0
+
+
+def test_a_machine_may_be_published_by_a_feed_of_your_own() -> None:
+    made: list[Feed] = []
+
+    def make(*args: Any) -> Feed:
+        made.append(Feed(*args))
+        return made[-1]
+
+    lamp = Machine({"Lamp": State()}, id="lamp")
+    with blocking.Mux(machine()) as mux:
+        mux.serve(lamp, make)
+        with blocking.Client(mux.addr, machine="lamp") as c:
+            c.net_mach.add("Lamp", timeout=PATIENCE_S)
+        assert [feed.source for feed in made] == [lamp]
 
 
 def test_a_replica_is_served_on_by_a_second_mux() -> None:

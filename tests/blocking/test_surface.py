@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -11,27 +12,42 @@ import pytest
 from amzmq import Client, Machine, Mux, NetworkMachine, State, blocking
 from amzmq.blocking.line import Line
 from amzmq.machine.view import MachineView
+from amzmq.rpc.blobs import Blob
+from amzmq.rpc.blobstore import BlobStore, Offer
 from amzmq.rpc.clock import ReplicaClock
+from amzmq.wire.blobs import BlobOffer, BlobReader
 
 # Public among the modules of amzmq.rpc, and not meant for users: what the parts of a client call
 # each other by, and what applies a stream to a replica.
 INTERNAL = {
     "Client": {
-        "applied", "ask", "call", "calls", "conversation", "deliver", "deliveries", "follower",
-        "following", "gave_up", "kind", "misfit", "next_addr", "notify", "renumber",
+        "applied", "ask", "call", "calls", "conversation", "deliver", "deliveries", "fetcher",
+        "follower", "following", "gave_up", "kind", "misfit", "next_addr", "notify", "renumber",
         "take_directed", "transport", "watch", "watches",
     },
-    "Mux": {"servers"},
+    # `recall` is how a relay has its clients come back after its own source did.
+    "Mux": {"recall", "servers"},
     "NetworkMachine": {
         "came_from", "follow", "is_listening", "observe_clock", "pass_err", "payload_arrived",
         "read_changes", "schema_changed", "set_groups", "told", "unobserve_clock",
     },
     # `offer` is the client's side; `aclose` is `close` where nothing is awaited.
     "PayloadIterator": {"aclose", "end", "offer", "wants"},
+    "BlobIterator": {"aclose", "end", "offer", "wants"},
+    # What the fetcher tells a blob, and the store an offer.
+    "Blob": {"add", "fail", "finish", "reader"},
+    "Offer": {"facts", "part", "take", "use"},
 }  # fmt: skip
 
 
 async def _nothing() -> None: ...
+
+
+async def _offer() -> Offer:
+    store = BlobStore()
+    offer = store.offer(b"1")
+    await store.close()
+    return offer
 
 
 def pairs() -> list[tuple[Any, Any]]:
@@ -39,12 +55,16 @@ def pairs() -> list[tuple[Any, Any]]:
     source = Machine({"A": State()}, id="src")
     client, line = Client("tcp://127.0.0.1:1"), Line("test", _nothing)
     replica = NetworkMachine("rnm", ReplicaClock(source.compiled), "src", client)
-    payloads = client.payloads()
+    payloads, blobs = client.payloads(), client.blobs()
+    blob = Blob("b", BlobReader(b"12345678", BlobOffer(1, 1, b"")), "src", lambda _: None)
     return [
         (client, blocking.Client("tcp://127.0.0.1:1")),
         (Mux(source), blocking.Mux(source)),
         (replica, blocking.NetworkMachine(line, replica)),
         (payloads, blocking.PayloadIterator(line, payloads, None)),
+        (blobs, blocking.BlobIterator(line, blobs, None)),
+        (blob, blocking.Blob(line, blob)),
+        (offer := asyncio.run(_offer()), blocking.Offer(line, offer)),
     ]
 
 
