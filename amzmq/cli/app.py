@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from amzmq.cli import keygen, listing, mutating, reading, relay, serving, sidecar, waiting
+from amzmq.cli import (
+    doctor,
+    keygen,
+    listing,
+    mutating,
+    reading,
+    relay,
+    serving,
+    sidecar,
+    waiting,
+)
 from amzmq.cli.demo import command as demo
 from amzmq.cli.repl import command as repl
 
@@ -58,6 +68,7 @@ app.command()(waiting.when)
 app.command("when-not")(waiting.when_not)
 app.command()(reading.watch)
 app.command()(reading.payloads)
+app.command()(doctor.doctor)
 app.command()(keygen.keygen)
 app.command()(sidecar.sidecar)
 app.command()(repl.repl)

@@ -17,8 +17,9 @@ _TCP = re.compile(r"^tcp://(\[[^\]]+\]|[^:/\s]+):(\d{1,5})$")
 _SIGNATURE_BYTES = 10
 _GREETING_BYTES = 64
 _MECHANISM = slice(12, 32)
-# Signature, version 3.0, mechanism, as-server and filler.
-_OURS = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
+# Signature and version 3.0. Not our mechanism: a peer with another one hangs up on it, and perhaps
+# before it has named its own.
+_OURS = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00"
 
 
 class Voice(enum.Enum):

@@ -179,12 +179,12 @@ class RelayConfig:
 
     Attributes:
         upstream: Where they are served, each address tried in turn.
-        bind: Where they are served again; if empty, where the daemon's machine is.
-        machines: Their ids; all if empty.
+        bind: Where they are served again: a place of its own, by default any free port.
+        machines: Their ids; all that are served there when it starts, if empty.
     """
 
     upstream: tuple[str, ...] = _needed(checks.endpoint)
-    bind: str = _checked(checks.endpoint, "")
+    bind: str = _checked(checks.endpoint, "tcp://127.0.0.1:0")
     machines: tuple[str, ...] = _checked(checks.not_empty, ())
 
 

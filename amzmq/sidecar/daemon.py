@@ -24,7 +24,7 @@ from amzmq.sidecar.directory import Directory
 from amzmq.sidecar.host import Host
 from amzmq.sidecar.http.metrics import Metrics
 from amzmq.sidecar.http.server import HttpServer
-from amzmq.sidecar.jobs import Job, check_kinds, make
+from amzmq.sidecar.jobs import Job, make
 from amzmq.sidecar.output import Outlet
 from amzmq.sidecar.processes import Children
 from amzmq.sidecar.pulse import Pulse
@@ -53,7 +53,6 @@ class Sidecar:
     """
 
     def __init__(self, config: Config, read_again: Callable[[], Config] | None = None) -> None:
-        check_kinds(config)
         self._config = config
         self._read_again = read_again
         self._gate = Gate(DAEMON_REQUESTS)
@@ -232,7 +231,6 @@ class Sidecar:
         self._announced = ""
         try:
             config = self._read_again()
-            check_kinds(config)
         except AmzmqError as error:
             _log.error("not reloaded, everything stays as it is:\n%s", error)
             self.mach.add_err(error)

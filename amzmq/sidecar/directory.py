@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import logging
 from collections.abc import Callable, Iterator, Mapping
 
@@ -9,6 +10,8 @@ from amzmq.errors import AmzmqError, NotConnected
 from amzmq.machine import Machine
 from amzmq.machine.api import Api
 from amzmq.rpc.mux import Mux
+from amzmq.rpc.netmach import NetworkMachine
+from amzmq.rpc.upstream import STALE
 from amzmq.sidecar.instance import Claim
 from amzmq.sidecar.journal import Journal
 from amzmq.wire.codec import Value
@@ -20,17 +23,27 @@ class IdTaken(AmzmqError):
     """Two machines of one daemon have the same id."""
 
 
+class Serving(enum.Enum):
+    """Whose the Mux of a machine is, and so what is ended with the machine."""
+
+    OWN = "own"
+    SHARED = "shared"
+    FOREIGN = "foreign"
+
+
 class Exposed:
     """A machine that is shown.
 
     Args:
         machine: A machine, or a replica of one.
-        mux: What serves it; None if something else does, or nothing.
-        shares: Whether that serves other machines as well.
+        mux: What serves it; None if nothing that we know of does.
+        serving: Whether that is its own, one for other machines as well, or somebody else's.
         claim: The right to its address.
         metrics: Further counters, e.g. of the client that it is a replica of.
+        id: What it is shown as; its own id if empty.
 
     Attributes:
+        id: What it is shown as.
         journal: Its last changes and payloads.
     """
 
@@ -38,15 +51,17 @@ class Exposed:
         self,
         machine: Api,
         mux: Mux | None = None,
-        shares: bool = False,
+        serving: Serving = Serving.OWN,
         claim: Claim | None = None,
         metrics: Callable[[], Mapping[str, float]] = dict,
+        id: str = "",
     ) -> None:
         self.machine = machine
+        self.id = id or machine.id
         self.mux = mux
         self.metrics = metrics
-        self.journal = Journal(machine)
-        self._shares = shares
+        self.journal = Journal(machine, self.id)
+        self._serving = serving
         self._claim = claim
 
     @property
@@ -60,6 +75,11 @@ class Exposed:
         servers = self.mux.servers if self.mux is not None else ()
         return {s.client.name: s.lag for s in servers if s.feed.source is self.machine}
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether it is a relayed machine whose source is away: what is shown was so then."""
+        return isinstance(self.machine, NetworkMachine) and STALE in self.machine.tags
+
     def send_payload(self, name: str, data: Value) -> None:
         """Send data to every follower, over both ways.
 
@@ -67,9 +87,9 @@ class Exposed:
             NotConnected: This machine is a replica: only its source sends.
             InvalidArgs: `data` cannot travel.
         """
-        if self.mux is None:
+        if self.mux is None or not self.machine.is_local:
             raise NotConnected(
-                f"payload {name!r}: {self.machine.id} is a replica; send it where its source is"
+                f"payload {name!r}: {self.id} is a replica; send it where its source is"
             )
         self.mux.send_payload(name, data, machine=self.machine.id)
         self.journal.append("payload", {"name": name, "data": data})
@@ -78,9 +98,9 @@ class Exposed:
         """Tell followers what is last, then goodbye; stop serving."""
         self.journal.close()
         try:
-            if self.mux is not None and self._shares:
+            if self.mux is not None and self._serving is Serving.SHARED:
                 self.mux.unserve(self.machine.id)
-            elif self.mux is not None:
+            elif self.mux is not None and self._serving is Serving.OWN:
                 await self.mux.stop("the sidecar stops serving it")
         finally:
             if self._claim is not None:
@@ -92,10 +112,13 @@ class Directory:
 
     Args:
         name: The daemon's, for those who want one of its addresses.
+
+    Attributes:
+        name: Likewise.
     """
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self.name = name
         self._exposed: dict[str, Exposed] = {}
         self._common: Mux | None = None
 
@@ -130,7 +153,7 @@ class Directory:
         self._refuse_second(machine.id)
         if not bind:
             return self._serve_beside(machine)
-        claim = Claim.on(bind, self._name)
+        claim = Claim.on(bind, self.name)
         mux = Mux(machine, bind=bind)
         try:
             await mux.start()
@@ -146,26 +169,38 @@ class Directory:
             raise NotConnected(f"{machine.id} has no address, and there is none to share")
         self._common.serve(machine)
         _log.info("serving %s at %s", machine.id, self._common.addr)
-        return self._add(Exposed(machine, self._common, shares=True))
+        return self._add(Exposed(machine, self._common, Serving.SHARED))
 
-    def show(self, machine: Api, metrics: Callable[[], Mapping[str, float]] = dict) -> Exposed:
+    def show(
+        self,
+        machine: Api,
+        metrics: Callable[[], Mapping[str, float]] = dict,
+        id: str = "",
+        mux: Mux | None = None,
+    ) -> Exposed:
         """Show a machine that something else serves, e.g. a replica.
+
+        Args:
+            machine: The machine.
+            metrics: Further counters.
+            id: What it is shown as; its own id if empty.
+            mux: What serves it, if that is known; whose it is ends it.
 
         Raises:
             IdTaken: There is one of this id.
         """
-        self._refuse_second(machine.id)
-        return self._add(Exposed(machine, metrics=metrics))
+        self._refuse_second(id or machine.id)
+        return self._add(Exposed(machine, mux, Serving.FOREIGN, metrics=metrics, id=id))
 
     def _refuse_second(self, id: str) -> None:
         if id in self._exposed:
             raise IdTaken(f"machine id {id!r} is shown already; give one of the two another id")
 
     def _add(self, exposed: Exposed) -> Exposed:
-        self._exposed[exposed.machine.id] = exposed
+        self._exposed[exposed.id] = exposed
         return exposed
 
     async def withdraw(self, exposed: Exposed) -> None:
         """Show it no more, and stop serving it if we did."""
-        self._exposed.pop(exposed.machine.id, None)
+        self._exposed.pop(exposed.id, None)
         await exposed.close()

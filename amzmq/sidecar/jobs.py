@@ -9,9 +9,9 @@ from typing import Any, Protocol
 from amzmq.machine import Machine
 from amzmq.sidecar.application import ExecJob
 from amzmq.sidecar.attach import AttachJob
-from amzmq.sidecar.config import AttachConfig, Config, ExecConfig, JobConfig
+from amzmq.sidecar.config import AttachConfig, ExecConfig, JobConfig, RelayConfig
 from amzmq.sidecar.host import Host
-from amzmq.sidecar.strict import ConfigInvalid, Mistake
+from amzmq.sidecar.relaying import RelayJob
 
 
 class Job(Protocol):
@@ -62,22 +62,11 @@ class _Kind:
     make: Callable[[str, Any, Host], Job]
 
 
-KINDS_RUN = (_Kind(ExecConfig, ExecJob), _Kind(AttachConfig, AttachJob))
-
-
-def check_kinds(config: Config) -> None:
-    """See that there is a job for everything that is to be run.
-
-    Raises:
-        ConfigInvalid: This version cannot run one of them.
-    """
-    mistakes = [
-        Mistake(f"jobs.{name}.kind", "", "this version cannot run this kind; take the job out")
-        for name, job in config.jobs.items()
-        if not any(isinstance(job, kind.config) for kind in KINDS_RUN)
-    ]
-    if mistakes:
-        raise ConfigInvalid(*mistakes)
+KINDS_RUN = (
+    _Kind(ExecConfig, ExecJob),
+    _Kind(AttachConfig, AttachJob),
+    _Kind(RelayConfig, RelayJob),
+)
 
 
 def make(name: str, config: JobConfig, host: Host) -> Job:

@@ -37,16 +37,18 @@ class Journal:
 
     Args:
         machine: The machine.
+        id: What it is shown as; its own id if empty.
 
     Attributes:
         epoch: Names this journal: numbers of another one mean nothing here.
         head: Number of the last entry.
     """
 
-    def __init__(self, machine: Api) -> None:
+    def __init__(self, machine: Api, id: str = "") -> None:
         self.epoch = secrets.token_hex(4)
         self.head = 0
         self._machine = machine
+        self._id = id
         self._entries: deque[Entry] = deque(maxlen=KEPT)
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
@@ -97,7 +99,7 @@ class Journal:
             oldest = self._entries[0].number if self._entries else self.head + 1
             if position is None or position + 1 < oldest:
                 position = self.head
-                yield Entry(self.head, "snapshot", snapshot(self._machine))
+                yield Entry(self.head, "snapshot", snapshot(self._machine, self._id))
             for entry in self._after(position):
                 yield entry
                 position = entry.number
@@ -122,10 +124,10 @@ class Journal:
         return [self._entries[at] for at in range(position - self.head, 0)]
 
 
-def snapshot(machine: Api) -> dict[str, object]:
-    """A machine as it is now."""
+def snapshot(machine: Api, id: str = "") -> dict[str, object]:
+    """A machine as it is now, under its own id or another one."""
     return {
-        "id": machine.id,
+        "id": id or machine.id,
         "active": machine.active_states(),
         "clock": machine.clock(),
         "queue_tick": machine.queue_tick,

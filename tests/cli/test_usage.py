@@ -27,6 +27,7 @@ COMMANDS = (
     "payloads",
     "ls",
     "repl",
+    "doctor",
 )
 
 
@@ -62,6 +63,12 @@ def test_help_of_each_command_has_an_example(command: str) -> None:
         f"repl {ADDR}",
         f"repl {ADDR} --timeout -1 -- status",
         f"repl {ADDR} --connect-timeout 3600 -- fly",
+        "doctor",
+        "doctor 127.0.0.1:7701",
+        "doctor tcp://127.0.0.1:0",
+        f"doctor {ADDR} --key some.key",
+        f"doctor {ADDR} --server-key no-such-file.pub",
+        f"doctor {ADDR} --seconds 0",
     ],
 )
 def test_wrong_usage_is_status_2(line: str) -> None:

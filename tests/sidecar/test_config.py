@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from amzmq.sidecar.config import (
+    KINDS,
     AttachConfig,
     ExecConfig,
     LogLevel,
@@ -14,7 +15,7 @@ from amzmq.sidecar.config import (
     RelayConfig,
     Restart,
 )
-from amzmq.sidecar.jobs import check_kinds
+from amzmq.sidecar.jobs import KINDS_RUN
 from amzmq.sidecar.loading import EXEC_BIND, Sources, load
 from amzmq.sidecar.strict import ConfigInvalid
 
@@ -231,11 +232,8 @@ def test_a_command_alone_is_the_main_job(tmp_path: Path) -> None:
     assert told == ["jobs.app: --exec makes a job of this name; rename it"]
 
 
-def test_what_this_version_cannot_run_is_said_before_anything_runs(tmp_path: Path) -> None:
-    path = tmp_path / "sidecar.toml"
-    path.write_text(GOOD, encoding="utf-8")
-    with pytest.raises(ConfigInvalid, match=r"^jobs\.edge\.kind: this version cannot run"):
-        check_kinds(load(Sources(path)))
+def test_there_is_a_job_for_every_kind_that_can_be_written() -> None:
+    assert {kind.config for kind in KINDS_RUN} == {*KINDS.values()}
 
 
 def test_beyond_the_loopback_http_is_served_if_that_is_said(tmp_path: Path) -> None:

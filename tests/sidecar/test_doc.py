@@ -24,6 +24,7 @@ from amzmq.sidecar.config import (
     DaemonConfig,
     ExecConfig,
     ReadyConfig,
+    RelayConfig,
     StateConfig,
 )
 from amzmq.sidecar.http.openapi import document
@@ -152,7 +153,16 @@ def test_the_example_is_good_and_shows_the_defaults(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [DaemonConfig, ExecConfig, AttachConfig, ReadyConfig, BackoffConfig, StateConfig]
+    "kind",
+    [
+        DaemonConfig,
+        ExecConfig,
+        AttachConfig,
+        RelayConfig,
+        ReadyConfig,
+        BackoffConfig,
+        StateConfig,
+    ],
 )
 def test_the_example_names_every_key(kind: Any) -> None:
     (example,) = blocks("example")
@@ -189,6 +199,7 @@ def test_a_check_prints_what_would_run_and_runs_nothing(tmp_path: Path) -> None:
         "sidecar",
         "web",
         "door",
+        "edge",
     ]
     done = command(tmp_path, "--config", "s.toml", "--check", "--json", "--name", "other")
     told = json.loads(done.stdout)

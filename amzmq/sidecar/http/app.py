@@ -119,7 +119,7 @@ class Interface:
         id = request.path_params["id"]
         exposed = self._directory.get(id)
         if exposed is None:
-            ids = " ".join(sorted(each.machine.id for each in self._directory))
+            ids = " ".join(sorted(each.id for each in self._directory))
             detail = f"no machine {id!r}; there are: {ids or 'none'}"
             raise Problem(HTTPStatus.NOT_FOUND, "machine-unknown", detail)
         return exposed
@@ -128,9 +128,10 @@ class Interface:
         requests.only(request)
         listed = [
             {
-                "id": each.machine.id,
+                "id": each.id,
                 "addr": each.addr,
                 "is_local": each.machine.is_local,
+                "stale": each.is_stale,
                 "active": each.machine.active_states(),
             }
             for each in self._directory
@@ -152,11 +153,12 @@ class Interface:
             }
             for name, state in machine.schema.items()
         }
-        return JSONResponse({**snapshot(machine), "addr": exposed.addr, "states": states})
+        return JSONResponse(_about(exposed, addr=exposed.addr, states=states))
 
     async def _mutate(self, request: Request) -> Response:
         requests.only(request)
-        machine = self._exposed(request).machine
+        exposed = self._exposed(request)
+        machine = exposed.machine
         asked = await requests.mutation(request, machine)
         kind = request.url.path.rpartition("/")[2]
         change = getattr(machine, kind)
@@ -165,16 +167,17 @@ class Interface:
             raise Problem(
                 HTTPStatus.CONFLICT,
                 "canceled",
-                f"{machine.id} refuses to {kind} {' '.join(asked.states)}: {machine}",
+                f"{exposed.id} refuses to {kind} {' '.join(asked.states)}: {machine}",
             )
-        body = {"result": str(result), **snapshot(machine)}
+        body = _about(exposed, result=str(result))
         if result.is_queued:
             return JSONResponse({**body, "runs_at": int(result)}, HTTPStatus.ACCEPTED)
         return JSONResponse(body)
 
     async def _when(self, request: Request) -> Response:
         requests.only(request, "states", "not", "timeout")
-        machine = self._exposed(request).machine
+        exposed = self._exposed(request)
+        machine = exposed.machine
         active, inactive = requests.names(request, "states"), requests.names(request, "not")
         timeout = requests.seconds(request, "timeout", DEFAULT_WAIT)
         if not active and not inactive:
@@ -184,8 +187,8 @@ class Interface:
         waiting = _until(machine, active, inactive)
         await first_of(waiting, self._closing.wait(), _gone(request), timeout=timeout)
         if machine.is_disposed:
-            raise Problem(HTTPStatus.GONE, "disposed", f"machine {machine.id} has ended")
-        return JSONResponse({"met": _is_met(machine, active, inactive), **snapshot(machine)})
+            raise Problem(HTTPStatus.GONE, "disposed", f"machine {exposed.id} has ended")
+        return JSONResponse(_about(exposed, met=_is_met(machine, active, inactive)))
 
     async def _events(self, request: Request) -> Response:
         requests.only(request)
@@ -201,6 +204,11 @@ class Interface:
         exposed = self._exposed(request)
         exposed.send_payload(request.path_params["name"], await requests.json_body(request))
         return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def _about(exposed: Exposed, **more: object) -> dict[str, object]:
+    """A machine as it is now, and more."""
+    return {**snapshot(exposed.machine, exposed.id), "stale": exposed.is_stale, **more}
 
 
 def _is_met(machine: Api, active: list[str], inactive: list[str]) -> bool:

@@ -61,7 +61,7 @@ class _Parts(Collector):
         yield from self._daemon()
         muxes = {each.mux.mach.id: each.mux for each in exposed if each.mux is not None}
         yield from _counts("mux", "mux", [(id, mux.metrics()) for id, mux in muxes.items()])
-        yield from _counts("client", "machine", [(e.machine.id, e.metrics()) for e in exposed])
+        yield from _counts("client", "machine", [(e.id, e.metrics()) for e in exposed])
         yield from _counts("job", "job", [(n, job.metrics()) for n, job in self._jobs.items()])
 
     def _daemon(self) -> Iterable[Metric]:
@@ -81,12 +81,16 @@ def _machines(exposed: list[Exposed]) -> Iterable[Metric]:
     active = GaugeMetricFamily(
         "amzmq_state_active", "Whether a state is active.", labels=["machine", "state"]
     )
+    stale = GaugeMetricFamily(
+        "amzmq_machine_stale", "Whether the source of a machine is away.", labels=["machine"]
+    )
     for each in exposed:
+        stale.add_metric([each.id], each.is_stale)
         clock = each.machine.clock()
-        ticks.add_metric([each.machine.id], sum(clock.values()))
+        ticks.add_metric([each.id], sum(clock.values()))
         for name, tick in clock.items():
-            active.add_metric([each.machine.id, name], tick & 1)
-    return ticks, active
+            active.add_metric([each.id, name], tick & 1)
+    return ticks, active, stale
 
 
 def _followers(exposed: list[Exposed]) -> Iterable[Metric]:
@@ -98,9 +102,9 @@ def _followers(exposed: list[Exposed]) -> Iterable[Metric]:
     )
     for each in exposed:
         told = each.clients
-        clients.add_metric([each.machine.id], len(told))
+        clients.add_metric([each.id], len(told))
         for client, behind in told.items():
-            lag.add_metric([each.machine.id, client], behind)
+            lag.add_metric([each.id, client], behind)
     return clients, lag
 
 

@@ -31,6 +31,10 @@ _SNAPSHOT: Doc = {
     "clock": {"type": "object", "additionalProperties": _TICK},
     "queue_tick": _TICK,
     "machine_tick": _TICK,
+    "stale": {
+        "type": "boolean",
+        "description": "The source of this relayed machine is away; it was so then.",
+    },
 }
 
 _STATE = _object(
@@ -56,7 +60,13 @@ _SCHEMAS: Doc = {
             "machines": {
                 "type": "array",
                 "items": _object(
-                    {"id": _STRING, "addr": _STRING, "is_local": _BOOLEAN, "active": _NAMES}
+                    {
+                        "id": _STRING,
+                        "addr": _STRING,
+                        "is_local": _BOOLEAN,
+                        "stale": _BOOLEAN,
+                        "active": _NAMES,
+                    }
                 ),
             }
         }
