@@ -16,12 +16,15 @@ PORT = "7701"
 
 def free_port() -> str:
     """A port that was free a moment ago, with a free one behind it."""
-    with socket.socket() as first:
-        first.bind(("127.0.0.1", 0))
-        port: int = first.getsockname()[1]
-        with socket.socket() as second:
-            second.bind(("127.0.0.1", port + 1))
-    return str(port)
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+        return str(port)
 
 
 def test_the_two_first_programs_talk_to_each_other_as_printed(tmp_path: Path) -> None:

@@ -77,7 +77,10 @@ async def reset(lab: Lab) -> None:
 
 @fault("feed: all connections reset (RST)", "gaps", "connects", "resyncs", quick=True)
 async def reset_of_the_feed(lab: Lab) -> None:
+    lab.feed.pause()  # so that something is on its way, and lost
+    await asyncio.sleep(0.3)
     lab.feed.reset()
+    lab.feed.resume()
 
 
 @fault("conversations: all connections reset (RST)", "connects")
