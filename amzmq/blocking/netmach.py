@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from amzmq.blocking.view import ReplicaView
 from amzmq.machine import Result
@@ -187,6 +187,14 @@ class NetworkMachine(ReplicaView):
             BindError: Not a `Tracer`, or one without an id.
         """
         return self._line.call("bind_tracer()", lambda: self._aio.bind_tracer(tracer))
+
+    def add_breakpoint(self, added: Iterable[str] = (), removed: Iterable[str] = ()) -> None:
+        """Log a line when an update activates all of `added` and deactivates all of `removed`.
+
+        Raises:
+            StateUnknown: A name is not a state of this machine.
+        """
+        self._line.call("add_breakpoint()", lambda: self._aio.add_breakpoint(added, removed))
 
     def detach_tracer(self, id: str) -> None:
         """Detach the tracers of this id.

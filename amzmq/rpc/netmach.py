@@ -11,7 +11,7 @@ import asyncio
 import logging
 import traceback
 from asyncio import Future
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from amzmq.errors import BindError, Canceled, InvalidArgs, RemoteError
@@ -33,6 +33,7 @@ from amzmq.machine.observer import ClockTicks, bits
 from amzmq.machine.tasks import HandlerTasks
 from amzmq.machine.tracer import Tracer, tell
 from amzmq.machine.view import MachineView
+from amzmq.rpc.breakpoints import BreakpointTracer
 from amzmq.rpc.caller import Caller
 from amzmq.rpc.clock import GUARD, ReplicaClock, differences
 from amzmq.rpc.replica_event import ReplicaEvent, ReplicaTransition
@@ -56,25 +57,10 @@ class NetworkMachine(MachineView):
     """
 
     __slots__ = (
-        "_caller",
-        "_clock",
-        "_dispose_callbacks",
-        "_disposing",
-        "_err",
-        "_filters",
-        "_groups",
-        "_handlers",
-        "_observers",
-        "_payload_callbacks",
-        "_tasks",
-        "_tracers",
-        "_tx",
-        "_watched",
-        "filtered",
-        "path",
-        "remote_id",
-        "tags",
-    )
+        "_caller", "_clock", "_dispose_callbacks", "_disposing", "_err", "_filters", "_groups",
+        "_handlers", "_observers", "_payload_callbacks", "_tasks", "_tracers", "_tx", "_watched",
+        "filtered", "path", "remote_id", "tags",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -417,6 +403,16 @@ class NetworkMachine(MachineView):
     def tracers(self) -> list[Tracer]:
         """The bound tracers, in bind order."""
         return list(self._tracers)
+
+    def add_breakpoint(self, added: Iterable[str] = (), removed: Iterable[str] = ()) -> None:
+        """Log a line when an update activates all of `added` and deactivates all of `removed`.
+
+        Raises:
+            StateUnknown: A name is not a state of this machine.
+        """
+        point = BreakpointTracer(tuple(added), tuple(removed))
+        self._indexes((*point.added, *point.removed))
+        self.bind_tracer(point)
 
     def _look(self) -> None:
         """Whether somebody wants to be told of updates may have changed."""

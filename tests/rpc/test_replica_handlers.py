@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from amzmq.errors import BindError
+from amzmq.errors import BindError, StateUnknown
 from amzmq.machine import Result, Tracer
 
 from .rig import World, level, soon
@@ -137,3 +137,20 @@ async def test_a_failing_tracer_costs_the_replica_nothing(world: World) -> None:
     await soon(done)
     await level(mux.source, client)
     assert client.net_mach.transition() is None
+
+
+async def test_a_breakpoint_logs_the_updates_that_change_its_states(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    mux = await world.serve()
+    client = await world.follow()
+    client.net_mach.add_breakpoint(["A"], ["B"])
+    with pytest.raises(StateUnknown):
+        client.net_mach.add_breakpoint(["Nope"])
+    with caplog.at_level("INFO", "amzmq.client"):
+        mux.source.add("B")
+        await level(mux.source, client)
+        assert "breakpoint" not in caplog.text
+        mux.source.set("A")
+        await level(mux.source, client)
+    assert caplog.text.count("[breakpoint] +A -B") == 1
