@@ -383,7 +383,8 @@ async def test_closing_leaves_no_descriptor_and_no_thread(ends: Ends) -> None:
         await first.close()
         assert open_now() > before
         await second.close()
-        await until(lambda: open_now() == before)
+        # Fewer than before is right too: what the test before this one closed may have lingered.
+        await until(lambda: all(now <= then for now, then in zip(open_now(), before, strict=True)))
 
 
 async def test_transports_share_one_context_until_the_last_closes() -> None:
