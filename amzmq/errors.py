@@ -29,12 +29,12 @@
         ├── CallTimeout              look first: no answer in time, after all retries
         │   └── TimedOut             look first: a blocking call's own timeout (amzmq.blocking)
         ├── OutcomeUnknown           look first: the source restarted; it may have run or not
-        ├── PolicyInvalid            give up: rights that have no meaning (amzmq.rpc.rights)
+        ├── PolicyInvalid            give up: rights that have no meaning (amzmq.rpc.server.rights)
         ├── Refused                  give up: the source refuses, and says why
         │   ├── NoAccess             give up: this client may not
         │   ├── SchemaMismatch       give up: the schema or the view of it does not fit
         │   └── LimitExceeded        slow down: too many, too much or too fast
-        ├── RelayLoop                give up: a relay would follow itself (amzmq.rpc.upstream)
+        ├── RelayLoop                give up: a relay would follow itself (amzmq.rpc.relay.upstream)
         ├── AddrFileFailed           give up: a REPL's address file (amzmq.rpc.repl)
         ├── DeliveryFailed           look first: the receiver made no use of a payload
         └── RemoteError              an error that a client added to the source's machine

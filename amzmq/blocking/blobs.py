@@ -6,10 +6,10 @@ from pathlib import Path
 
 from amzmq.blocking.line import Line
 from amzmq.blocking.taking import Taker, TwinIterator
-from amzmq.rpc.blobs import Blob as AioBlob
-from amzmq.rpc.blobs import BlobIterator as AioIterator
-from amzmq.rpc.blobs import ProgressFn
-from amzmq.rpc.blobstore import Offer as AioOffer
+from amzmq.rpc.blobs.blobstore import Offer as AioOffer
+from amzmq.rpc.blobs.offer import Blob as AioBlob
+from amzmq.rpc.blobs.offer import BlobIterator as AioIterator
+from amzmq.rpc.blobs.offer import ProgressFn
 
 
 class Blob:

@@ -12,10 +12,10 @@ from amzmq.blocking.netmach import NetworkMachine
 from amzmq.blocking.payloads import PayloadIterator
 from amzmq.blocking.signature import same_arguments
 from amzmq.machine import Machine, Result, Time
-from amzmq.rpc.blobs import ITERATOR_LIMIT
-from amzmq.rpc.client import Client as AioClient
+from amzmq.rpc.blobs.offer import ITERATOR_LIMIT
+from amzmq.rpc.client.client import Client as AioClient
+from amzmq.rpc.client.options import ClientOptions
 from amzmq.rpc.listing import MachineInfo
-from amzmq.rpc.options import ClientOptions
 from amzmq.rpc.payload import QUEUE_LIMIT, Payload
 from amzmq.wire.control import NsReport
 from amzmq.wire.view import View

@@ -10,13 +10,13 @@ from amzmq.blocking.line import Line
 from amzmq.blocking.signature import same_arguments
 from amzmq.errors import BlockingWait
 from amzmq.machine import Event, Machine
-from amzmq.rpc.counters import MuxCounters
-from amzmq.rpc.feed import Feed
 from amzmq.rpc.listing import MachineInfo
-from amzmq.rpc.mux import Mux as AioMux
-from amzmq.rpc.netmach import NetworkMachine
-from amzmq.rpc.receipt import Receipt
-from amzmq.rpc.sources import MakeFeedFn
+from amzmq.rpc.replica.netmach import NetworkMachine
+from amzmq.rpc.server.counters import MuxCounters
+from amzmq.rpc.server.feed import Feed
+from amzmq.rpc.server.mux import Mux as AioMux
+from amzmq.rpc.server.receipt import Receipt
+from amzmq.rpc.server.sources import MakeFeedFn
 from amzmq.wire.blobs import CHUNK_SIZE
 from amzmq.wire.blobsource import BlobData
 from amzmq.wire.codec import Value

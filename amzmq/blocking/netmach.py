@@ -9,9 +9,9 @@ from amzmq.machine import Result
 from amzmq.machine.args import Args
 from amzmq.machine.event import HasSource
 from amzmq.machine.tracer import Tracer
-from amzmq.rpc.netmach import NetworkMachine as AioReplica
 from amzmq.rpc.payload import Payload
-from amzmq.rpc.replica_event import ReplicaTransition
+from amzmq.rpc.replica.event import ReplicaTransition
+from amzmq.rpc.replica.netmach import NetworkMachine as AioReplica
 
 
 class NetworkMachine(ReplicaView):

@@ -8,7 +8,7 @@ from typing import Any
 from amzmq.blocking.line import Line
 from amzmq.machine import State, StateCtx, Time, Wait
 from amzmq.machine.compiled import CompiledSchema
-from amzmq.rpc.netmach import NetworkMachine as AioReplica
+from amzmq.rpc.replica.netmach import NetworkMachine as AioReplica
 
 
 class ReplicaView:

@@ -15,8 +15,8 @@ from amzmq.cli.greeting import Voice, greet
 from amzmq.cli.waits import first_of
 from amzmq.errors import AddressInvalid, AmzmqError, FrameInvalid
 from amzmq.net import Dealer, Keys, ZmqTransport
-from amzmq.rpc.client import Client
-from amzmq.rpc.talk import reachable
+from amzmq.rpc.client.client import Client
+from amzmq.rpc.client.talk import reachable
 from amzmq.wire.control import (
     PROTOCOL_VERSION,
     Bye,

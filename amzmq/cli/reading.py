@@ -23,7 +23,7 @@ from amzmq.cli.arguments import (
 from amzmq.cli.updates import Updates
 from amzmq.cli.waits import first_of
 from amzmq.machine import MachineView
-from amzmq.rpc.client import Client
+from amzmq.rpc.client.client import Client
 from amzmq.rpc.payload import Payload, PayloadIterator
 
 

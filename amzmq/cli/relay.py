@@ -8,7 +8,7 @@ import typer
 
 from amzmq.cli import session
 from amzmq.cli.arguments import AsJson, print_json
-from amzmq.rpc.relay import Relay
+from amzmq.rpc.relay.relay import Relay
 
 START_TIMEOUT = 30.0
 

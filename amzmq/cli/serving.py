@@ -15,7 +15,7 @@ from amzmq.cli.arguments import AsJson, print_json
 from amzmq.cli.waits import first_of
 from amzmq.errors import AmzmqError
 from amzmq.machine import Machine
-from amzmq.rpc.mux import Mux
+from amzmq.rpc.server.mux import Mux
 
 
 class NotServable(AmzmqError):

@@ -12,7 +12,7 @@ import typer
 
 from amzmq.cli.outcome import INTERRUPTED, one_line_errors
 from amzmq.cli.waits import first_of
-from amzmq.rpc.client import Client
+from amzmq.rpc.client.client import Client
 
 _T = TypeVar("_T")
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from amzmq.machine import Tracer
-from amzmq.rpc.netmach import NetworkMachine
-from amzmq.rpc.replica_event import ReplicaTransition
+from amzmq.rpc.replica.event import ReplicaTransition
+from amzmq.rpc.replica.netmach import NetworkMachine
 
 
 @dataclass(frozen=True)

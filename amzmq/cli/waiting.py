@@ -20,8 +20,8 @@ from amzmq.cli.arguments import (
 )
 from amzmq.cli.outcome import BAD
 from amzmq.machine import Wait
-from amzmq.rpc.client import Client
-from amzmq.rpc.netmach import NetworkMachine
+from amzmq.rpc.client.client import Client
+from amzmq.rpc.replica.netmach import NetworkMachine
 
 Timeout = Annotated[
     float | None,

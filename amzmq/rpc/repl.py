@@ -19,7 +19,7 @@ from urllib.parse import quote
 from amzmq.errors import RpcError
 from amzmq.machine import Machine
 from amzmq.net import Transport
-from amzmq.rpc.mux import Mux
+from amzmq.rpc.server.mux import Mux
 
 _log = logging.getLogger("amzmq.repl")
 

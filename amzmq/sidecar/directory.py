@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from amzmq.errors import AmzmqError, NotConnected
 from amzmq.machine import Machine
 from amzmq.machine.api import Api
-from amzmq.rpc.mux import Mux
-from amzmq.rpc.netmach import NetworkMachine
-from amzmq.rpc.upstream import STALE
+from amzmq.rpc.relay.upstream import STALE
+from amzmq.rpc.replica.netmach import NetworkMachine
+from amzmq.rpc.server.mux import Mux
 from amzmq.sidecar.instance import Claim
 from amzmq.sidecar.journal import Journal
 from amzmq.wire.codec import Value

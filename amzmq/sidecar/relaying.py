@@ -9,8 +9,8 @@ from functools import partial
 
 from amzmq.errors import AmzmqError, ConnectFailed, NotConnected, Refused
 from amzmq.machine import Machine
-from amzmq.rpc.relay import Relay
-from amzmq.rpc.upstream import RelayLoop
+from amzmq.rpc.relay.relay import Relay
+from amzmq.rpc.relay.upstream import RelayLoop
 from amzmq.sidecar.config import BackoffConfig, RelayConfig
 from amzmq.sidecar.directory import Exposed
 from amzmq.sidecar.host import Host

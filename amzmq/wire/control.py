@@ -40,6 +40,9 @@ from amzmq.wire.forms import Form
 
 PROTOCOL_VERSION = 1
 
+NEWS = "news"
+"""The capability of a client that wants to hear of machines that are served later."""
+
 
 class RefusalCode(enum.IntEnum):
     """Why the source says no."""

@@ -7,7 +7,7 @@ from collections import Counter
 
 from node import Metrics, Settings, end_signals, probes
 
-from amzmq.rpc.relay import Relay
+from amzmq.rpc import Relay
 
 
 async def main() -> None:

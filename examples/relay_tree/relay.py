@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sys
 
-from amzmq.rpc.relay import Relay
+from amzmq.rpc import Relay
 
 
 async def main(bind: str, *upstream: str) -> None:

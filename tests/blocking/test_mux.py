@@ -19,7 +19,7 @@ from amzmq.errors import (
     RpcError,
 )
 from amzmq.machine import Event
-from amzmq.rpc.feed import Feed
+from amzmq.rpc.server.feed import Feed
 
 from .rig import PATIENCE_S, Threads, loop_threads, machine
 

@@ -12,9 +12,9 @@ import pytest
 from amzmq import Client, Machine, Mux, NetworkMachine, State, blocking
 from amzmq.blocking.line import Line
 from amzmq.machine.view import MachineView
-from amzmq.rpc.blobs import Blob
-from amzmq.rpc.blobstore import BlobStore, Offer
-from amzmq.rpc.clock import ReplicaClock
+from amzmq.rpc.blobs.blobstore import BlobStore, Offer
+from amzmq.rpc.blobs.offer import Blob
+from amzmq.rpc.replica.clock import ReplicaClock
 from amzmq.wire.blobs import BlobOffer, BlobReader
 
 # Public among the modules of amzmq.rpc, and not meant for users: what the parts of a client call

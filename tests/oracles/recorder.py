@@ -22,7 +22,7 @@ from amzmq.errors import (
 from amzmq.machine import Machine, Result, Tracer, Transition
 from amzmq.net import Transport
 from amzmq.rpc import Client, NetworkMachine, Payload
-from amzmq.rpc.receipt import Receipt
+from amzmq.rpc.server.receipt import Receipt
 from amzmq.wire.checksum import ClockSum
 from amzmq.wire.control import CatchUp, Directed, SnapshotReply, Sync, Welcome, from_frame
 from amzmq.wire.feed import STREAM_ID_SIZE, Heartbeat, PayloadFrame, parse_body

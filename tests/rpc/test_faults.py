@@ -132,7 +132,7 @@ async def test_a_heartbeat_shows_drift_and_a_snapshot_heals_it(world: World) -> 
 async def test_what_is_only_late_is_waited_for_and_not_asked_for(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("amzmq.rpc.follower.RESYNC_WAIT", 60.0)
+    monkeypatch.setattr("amzmq.rpc.replica.follower.RESYNC_WAIT", 60.0)
     mux = await world.serve()
     client = await world.follow()
     client.follower._rng = random.Random(1)
@@ -150,7 +150,7 @@ async def test_what_is_only_late_is_waited_for_and_not_asked_for(
 async def test_a_question_that_gets_no_answer_is_asked_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("amzmq.rpc.follower.RESYNC_RETRY", (0.01, 0.02))
+    monkeypatch.setattr("amzmq.rpc.replica.follower.RESYNC_RETRY", (0.01, 0.02))
     mux = await world.serve(heartbeat=0.05)
     client = await world.follow()
     lost: list[Sequence[float]] = [(), ()]

@@ -113,7 +113,7 @@ async def test_a_request_larger_than_a_frame_is_refused_at_once(wired: Wired) ->
 async def test_a_request_larger_than_the_source_reads_fails_soon_and_says_why(
     wired: Wired, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("amzmq.rpc.mux.FRAME_LIMIT", 1000)
+    monkeypatch.setattr("amzmq.rpc.server.mux.FRAME_LIMIT", 1000)
     await wired.serve(machine())
     client = await wired.follow()
     with pytest.raises(AmzmqError, match=r"1000|large"):

@@ -16,7 +16,7 @@ import time
 from amzmq.cli.demo.tally import Latencies, Tally
 from amzmq.cli.waits import first_of
 from amzmq.errors import AmzmqError
-from amzmq.rpc.client import Client
+from amzmq.rpc.client.client import Client
 from amzmq.rpc.payload import Payload
 
 STDIN, STDOUT = 0, 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from amzmq.cli.demo.processes import Followers
-from amzmq.rpc.mux import Mux
+from amzmq.rpc.server.mux import Mux
 
 HEARTBEAT = 0.2
 """Seconds between heartbeats. They carry what each follower has applied, so this is also how

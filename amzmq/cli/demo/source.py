@@ -19,7 +19,7 @@ from amzmq.cli.demo.verdict import Published, Verdict, judge
 from amzmq.cli.demo.walk import Walk
 from amzmq.cli.waits import first_of
 from amzmq.machine import Event, Machine
-from amzmq.rpc.mux import Mux
+from amzmq.rpc.server.mux import Mux
 
 READY_TIMEOUT = 60.0
 """Seconds for all followers to start and announce themselves."""

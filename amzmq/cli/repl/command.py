@@ -20,7 +20,7 @@ from amzmq.cli.repl.screen import print_outcome, print_outcome_json, print_probl
 from amzmq.cli.repl.targets import Target, TargetKind, parse_target, watch
 from amzmq.cli.waits import first_of
 from amzmq.errors import ConnectFailed
-from amzmq.rpc.client import Client
+from amzmq.rpc.client.client import Client
 from amzmq.rpc.listing import MachineInfo, list_machines
 
 WATCH_INTERVAL = 1.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from amzmq.errors import NotConnected
-from amzmq.rpc.client import Client
+from amzmq.rpc.client.client import Client
 from amzmq.rpc.listing import MachineInfo
-from amzmq.rpc.netmach import NetworkMachine
+from amzmq.rpc.replica.netmach import NetworkMachine
 
 
 @dataclass(slots=True, eq=False)

@@ -35,7 +35,7 @@ from amzmq.cli.repl.parsing import PARSERS, parse, split
 from amzmq.cli.repl.render import CHEATSHEET, help_of, listed, row
 from amzmq.errors import AmzmqError, CallTimeout, NotConnected
 from amzmq.machine import Result, Wait
-from amzmq.rpc.netmach import NetworkMachine
+from amzmq.rpc.replica.netmach import NetworkMachine
 
 
 class LeaveShell(Exception):

@@ -15,7 +15,7 @@ from types import TracebackType
 from amzmq.cli.repl.entry import Entry
 from amzmq.errors import AmzmqError
 from amzmq.machine import Machine
-from amzmq.rpc.client import Client
+from amzmq.rpc.client.client import Client
 from amzmq.rpc.listing import MachineInfo
 from amzmq.states.basic import BasicStates
 from amzmq.states.connpool import ConnPoolStates

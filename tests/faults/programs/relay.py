@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from amzmq.rpc.relay import Relay
+from amzmq.rpc.relay.relay import Relay
 from amzmq.wire.journal import JournalLimits
 from tests.faults.programs import shared
 from tests.faults.programs.source import JOURNAL

@@ -11,8 +11,8 @@ from amzmq.errors import NoAccess, NotConnected, Refused, RpcError, SchemaMismat
 from amzmq.machine import Result, State, Tracer
 from amzmq.net import RandomFaults
 from amzmq.rpc import Client, Mux
-from amzmq.rpc.admission import ServerRequest
-from amzmq.rpc.server import Server
+from amzmq.rpc.server.admission import ServerRequest
+from amzmq.rpc.server.server import Server
 
 from ..rig import World, is_level, level, machine, soon, turns, until
 from .tampering import PATIENT

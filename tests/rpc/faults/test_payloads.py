@@ -8,7 +8,7 @@ import pytest
 
 from amzmq.errors import DeliveryFailed, FrameTooLarge, LimitExceeded
 from amzmq.net.options import SocketOptions
-from amzmq.rpc import outbox
+from amzmq.rpc.server import outbox
 from amzmq.wire.control import Ack, Directed, from_frame
 from amzmq.wire.journal import JournalLimits
 

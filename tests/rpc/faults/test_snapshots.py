@@ -9,12 +9,11 @@ import pytest
 
 from amzmq.machine import Result, State, Tracer
 from amzmq.rpc import Client
-from amzmq.rpc.server import Server
+from amzmq.rpc.server.server import Server
 from amzmq.wire.control import SnapshotReply, Sync, from_frame
-
-from ..rig import World, clock_of, level, machine, soon, turns, until
-from .tampering import PATIENT
-from .test_updates import troubles
+from tests.rpc.faults.tampering import PATIENT
+from tests.rpc.faults.test_updates import troubles
+from tests.rpc.rig import World, clock_of, level, machine, soon, turns, until
 
 
 async def test_fault_04_a_snapshot_has_the_machine_tick(world: World) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from amzmq.machine import Machine, Result, State
 from amzmq.rpc import Client
-from amzmq.rpc.server import Server
+from amzmq.rpc.server.server import Server
 from amzmq.wire.checksum import ClockSum
 from amzmq.wire.control import Sync
 from amzmq.wire.feed import Update

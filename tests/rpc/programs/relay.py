@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from amzmq.errors import AmzmqError
-from amzmq.rpc.relay import Relay
+from amzmq.rpc.relay.relay import Relay
 from amzmq.wire.journal import JournalLimits
 from tests.rpc.programs.pipe import config, obey, say, transport
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amzmq.machine import Machine, Result, State, Tracer
-from amzmq.rpc.replica_event import ReplicaTransition
+from amzmq.rpc.replica.event import ReplicaTransition
 
 from .sources import NAMES, Links, clock_of, no_rels, rels, soon
 

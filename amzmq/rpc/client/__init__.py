@@ -1,0 +1,1 @@
+"""Following one machine, changing it, and the connection that this goes over."""

@@ -1,0 +1,1 @@
+"""Serving again what is served elsewhere."""

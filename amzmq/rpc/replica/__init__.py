@@ -1,0 +1,1 @@
+"""A replica of a machine: what it shows, how it is kept level, what it waits for."""

@@ -1,0 +1,86 @@
+"""The clients of a Mux: who is here, on which connection, and who left lately."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from amzmq.rpc.server.feed import Feed
+from amzmq.rpc.server.server import ClientId, Server
+
+DEPARTED_KEPT = 256
+"""Clients whose results and payloads are kept after they left, in case they come back."""
+
+
+class Sessions:
+    """Servers by connection.
+
+    Rules: a connection has one server, and a client one connection: who says Hello again, here
+    or elsewhere, goes on where it was.
+    """
+
+    def __init__(self) -> None:
+        self._servers: dict[bytes, Server] = {}
+        self._peers: dict[ClientId, bytes] = {}
+        self._departed: OrderedDict[ClientId, Server] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._servers)
+
+    def __iter__(self) -> Iterator[Server]:
+        return iter(list(self._servers.values()))
+
+    def of(self, peer: bytes) -> Server | None:
+        """The server of a connection."""
+        return self._servers.get(peer)
+
+    def peers(self) -> list[tuple[bytes, Server]]:
+        """All connections with their servers."""
+        return list(self._servers.items())
+
+    def following(self) -> list[Feed]:
+        """The feeds that are followed, each as often as somebody does."""
+        feeds = [server.feed for server in self]
+        return feeds + [followed.feed for server in self for followed in server.followed]
+
+    def named(self, name: str) -> Server | None:
+        """The server of a client, by its id or by its name."""
+        for server in self:
+            if server.client.name in (name, f"rc-{name}"):
+                return server
+        return None
+
+    def admit(self, peer: bytes, server: Server) -> bool:
+        """A client is here now; whether an earlier server of it is continued."""
+        for earlier_peer in {peer, self._peers.get(server.client, peer)}:
+            self.retire(earlier_peer)
+        earlier = self._departed.pop(server.client, None)
+        continued = earlier is not None and earlier.feed is server.feed
+        if earlier is not None:
+            if continued:
+                server.take_over(earlier)
+                earlier.feed.leave(earlier.stream)
+            else:
+                earlier.forget()
+        self._servers[peer] = server
+        self._peers[server.client] = peer
+        return continued
+
+    def retire(self, peer: bytes) -> Server | None:
+        """End a server; what its client may ask for when it comes back is kept for a while."""
+        server = self._servers.pop(peer, None)
+        if server is None:
+            return None
+        del self._peers[server.client]
+        server.close()
+        self._departed[server.client] = server
+        if len(self._departed) > DEPARTED_KEPT:
+            _, oldest = self._departed.popitem(last=False)
+            oldest.forget()
+        return server
+
+    def forget_departed(self) -> None:
+        """Nobody will come back: the Mux stops."""
+        departed, self._departed = self._departed, OrderedDict()
+        for server in departed.values():
+            server.forget()

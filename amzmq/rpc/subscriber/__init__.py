@@ -1,0 +1,1 @@
+"""Following many machines of one Mux, to read them."""
