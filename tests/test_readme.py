@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.ports import free_ports
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -14,23 +15,10 @@ PROGRAM = re.compile(r"<!-- test: (\S+) -->\n```python\n(.*?)```", re.DOTALL)
 PORT = "7701"
 
 
-def free_port() -> str:
-    """A port that was free a moment ago, with a free one behind it."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-        return str(port)
-
-
 def test_the_two_first_programs_talk_to_each_other_as_printed(tmp_path: Path) -> None:
     programs = dict(PROGRAM.findall(README))
     assert set(programs) == {"door.py", "visitor.py"}
-    port = free_port()
+    port = str(free_ports()[0])
     for name, text in programs.items():
         assert PORT in text
         (tmp_path / name).write_text(text.replace(PORT, port))

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 from amzmq import Client, Result
 from tests.examples.programs import ANY, EXAMPLES, amzmq, python, running
+from tests.ports import free_addr
 
 FLAGS = EXAMPLES / "feature_flags" / "flags.py"
 SERVICE = EXAMPLES / "feature_flags" / "service.py"
@@ -38,8 +39,9 @@ async def test_a_new_checkout_needs_payments_and_the_end_of_maintenance_a_name()
 
 
 async def test_a_service_serves_on_with_the_last_flags_while_their_owner_is_away() -> None:
-    async with running(*python(FLAGS, ANY)) as owner:
-        addr = await owner.addr()
+    addr = free_addr()
+    async with running(*python(FLAGS, addr)) as owner:
+        assert await owner.addr() == addr
         await amzmq("add", addr, "DarkMode")
         async with running(*python(SERVICE, addr)) as service:
             await service.says("old checkout, dark")

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 from amzmq import Client
 from tests.examples.programs import ANY, EXAMPLES, PATIENCE_S, Program, python, running
+from tests.ports import free_addr
 
 FOLDER = EXAMPLES / "relay_tree"
 
@@ -15,14 +16,14 @@ class Tree:
 
     def __init__(self, stack: AsyncExitStack) -> None:
         self._stack = stack
-        self.source_addr = ""
+        self.source_addr = free_addr()
         self.relays: list[Program] = []
         self.edges: list[str] = []
         self.readers: list[Program] = []
 
     async def grow(self, readers: int) -> None:
-        self.source = await self._start("source.py", ANY)
-        self.source_addr = await self.source.addr()
+        self.source = await self._start("source.py", self.source_addr)
+        assert await self.source.addr() == self.source_addr
         upper = [await self._relay(self.source_addr) for _ in range(2)]
         self.edges = [await self._relay(*upper), await self._relay(*reversed(upper))]
         for number in range(readers):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from amzmq.sidecar.config import (
     Restart,
     StateConfig,
 )
+from tests.ports import free_ports
 from tests.sidecar.rig import PATIENCE_S, application, script
 
 QUICK = BackoffConfig(initial=0.01, maximum=0.02)
@@ -95,7 +95,7 @@ async def test_it_is_ready_when_it_accepts_connections(output: Path) -> None:
         "import socket, sys; s = socket.socket(); s.bind(('127.0.0.1', int(sys.argv[1])));"
         "s.listen(); [s.accept() for _ in range(1000)]"
     )
-    port = _free_port()
+    port = free_ports(1)[0]
     config = ExecConfig(
         (sys.executable, "-c", code, str(port)),
         ready=ReadyConfig(tcp=f"127.0.0.1:{port}", interval=0.01),
@@ -128,7 +128,7 @@ def _server(port: int, sick: Path, **ready: Any) -> ExecConfig:
 
 async def test_it_is_unhealthy_while_its_health_check_fails(output: Path, tmp_path: Path) -> None:
     sick = tmp_path / "sick"
-    async with application(_server(_free_port(), sick), output) as rig:
+    async with application(_server(free_ports(1)[0], sick), output) as rig:
         await rig.until("Ready")
         sick.touch()
         await rig.until("Unhealthy", "Running")
@@ -144,7 +144,7 @@ async def test_an_unhealthy_one_is_restarted_if_that_is_wished(
     output: Path, tmp_path: Path
 ) -> None:
     sick = tmp_path / "sick"
-    async with application(_server(_free_port(), sick, restart=True), output) as rig:
+    async with application(_server(free_ports(1)[0], sick, restart=True), output) as rig:
         await rig.until("Ready")
         restarted = rig.mach.when_ticks("Running", 2)
         sick.touch()
@@ -342,10 +342,3 @@ def _is_alive(pid: int) -> bool:
         return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port

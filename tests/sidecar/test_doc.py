@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 from importlib.metadata import version
@@ -30,6 +29,7 @@ from amzmq.sidecar.config import (
 from amzmq.sidecar.http.openapi import document
 from amzmq.sidecar.loading import EXEC_BIND, Sources, load
 from amzmq.sidecar.states import AppStates
+from tests.ports import free_ports
 from tests.sidecar.rig import PATIENCE_S, ROOT, environment
 
 PAGE = (ROOT / "docs" / "sidecar.md").read_text(encoding="utf-8")
@@ -40,28 +40,12 @@ def blocks(name: str) -> list[str]:
     return [text for found, text in BLOCK.findall(PAGE) if found == name]
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, each with a free one behind it."""
-    ports: list[int] = []
-    while len(ports) < count:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            if not {port - 1, port, port + 1} & set(ports):
-                ports.append(port)
-    return ports
-
-
 def commands() -> list[str]:
     """The five, with free ports for the ones that the page has."""
     lines = [line for block in blocks("quick start") for line in block.splitlines()]
     assert len(lines) == 5
     text = "\n".join(lines)
-    for known, free in zip(("7701", "8000", "7790"), free_ports(3), strict=True):
+    for known, free in zip(("7701", "8000", "7790"), free_ports(6)[::2], strict=True):
         assert known in text
         text = text.replace(known, str(free))
     # `amzmq` is the checkout's, and `python3` is the one that runs the tests.
