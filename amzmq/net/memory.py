@@ -22,6 +22,7 @@ from amzmq.net.transport import (
     ConnectedFn,
     DrainedFn,
     FrameFn,
+    FramesFn,
     MessageFn,
     PeerMessageFn,
     TopicFn,
@@ -202,11 +203,11 @@ class MemoryTransport:
         self._open.append(dealer)
         return dealer
 
-    def subscriber(self, endpoint: str, on_frame: FrameFn) -> MemorySubscriber:
+    def subscriber(self, endpoint: str, on_frames: FramesFn) -> MemorySubscriber:
         """Connects a subscriber."""
         self._check()
         check_endpoint(endpoint)
-        subscriber = MemorySubscriber(self._network, endpoint, on_frame, self._user)
+        subscriber = MemorySubscriber(self._network, endpoint, on_frames, self._user)
         self._open.append(subscriber)
         return subscriber
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from amzmq.net.log import callback_failed
-from amzmq.net.transport import ConfirmFn, FrameFn, TopicFn
+from amzmq.net.transport import ConfirmFn, FrameFn, FramesFn, TopicFn
 
 if TYPE_CHECKING:
     from amzmq.net.memory import MemoryNetwork
@@ -45,6 +45,11 @@ class MemoryPublisher:
             ):
                 arrive = partial(subscriber.arrive, subscriber.incarnation, frame)
                 self._network.carry(self._network.feed_fault, frame, arrive)
+
+    def send_all(self, frames: Sequence[bytes]) -> None:
+        """Sends several, in their order."""
+        for frame in frames:
+            self.send(frame)
 
     def close(self) -> None:
         """Unbinds; the subscribers wait for the next publisher."""
@@ -101,12 +106,12 @@ class MemorySubscriber:
     """The connecting end of the feed."""
 
     def __init__(
-        self, network: MemoryNetwork, endpoint: str, on_frame: FrameFn, user: str = ""
+        self, network: MemoryNetwork, endpoint: str, on_frames: FramesFn, user: str = ""
     ) -> None:
         # Counts connections: a frame of an earlier one must not arrive on a later one.
         self.incarnation = 0
         self.user = user
-        self._on_frame = on_frame
+        self._on_frames = on_frames
         self._network = network
         self._endpoint = endpoint
         self._topics: dict[bytes, None] = {}
@@ -161,9 +166,9 @@ class MemorySubscriber:
         if not any(frame.startswith(topic) for topic in self._topics):
             return
         try:
-            self._on_frame(frame)
+            self._on_frames((frame,))
         except (Exception, asyncio.CancelledError):
-            callback_failed("subscriber", "on_frame")
+            callback_failed("subscriber", "on_frames")
 
     def _connect(self) -> None:
         publisher = self._network.publishers.get(self._endpoint)

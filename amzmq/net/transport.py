@@ -2,8 +2,8 @@
 
 Four faces, two pairs: `Router` and `Dealer` hold conversations, `Publisher` and `Subscriber`
 carry the feed. Everything is called on the event loop's own thread, and every callback runs
-there as well. A callback that raises is logged by `amzmq.net`; the frames behind it still
-arrive. A callback may close any socket, its own included.
+there as well. A callback that raises is logged by `amzmq.net`; what it was not handed yet still
+arrives. A callback may close any socket, its own included.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ ConnectedFn = Callable[[bool], None]
 TopicFn = Callable[[bytes], None]
 ConfirmFn = Callable[[bytes], bool]
 FrameFn = Callable[[bytes], None]
+FramesFn = Callable[[Sequence[bytes]], None]
 
 
 class Delivery(enum.Enum):
@@ -85,6 +86,9 @@ class Publisher(Protocol):
 
     def send(self, frame: bytes) -> None:
         """Sends a frame to all whose confirmed topic begins it; drops for those who are full."""
+
+    def send_all(self, frames: Sequence[bytes]) -> None:
+        """Sends several, in their order."""
 
     def close(self) -> None:
         """Closes the socket; closing again does nothing."""
@@ -150,8 +154,13 @@ class Transport(Protocol):
     def dealer(self, endpoint: str, on_message: MessageFn, on_connected: ConnectedFn) -> Dealer:
         """Connects a dealer; `on_connected` reports every edge, starting from False."""
 
-    def subscriber(self, endpoint: str, on_frame: FrameFn) -> Subscriber:
-        """Connects a subscriber."""
+    def subscriber(self, endpoint: str, on_frames: FramesFn) -> Subscriber:
+        """Connects a subscriber.
+
+        Args:
+            endpoint: Where the publisher is.
+            on_frames: Gets what had arrived together, in its order.
+        """
 
     def end_user(self, user: str) -> int:
         """Ends a user's connections, who may come back; returns how many there were."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import zmq
 
@@ -12,7 +12,7 @@ from amzmq.net.context import ContextLease
 from amzmq.net.gate import Gate, Wire
 from amzmq.net.log import callback_failed, log
 from amzmq.net.options import SocketOptions
-from amzmq.net.transport import ConfirmFn, FrameFn, TopicFn
+from amzmq.net.transport import ConfirmFn, FrameFn, FramesFn, TopicFn
 from amzmq.net.zmq_socket import NOBLOCK, ZmqRaw, ZmqSocket, receive_rest
 
 SUBSCRIBE = int(zmq.SUBSCRIBE)
@@ -80,6 +80,16 @@ class ZmqPublisher(ZmqSocket):
             # EVENTS after every frame would cost more than sending it.
             self._drain_within(LOOK_SECONDS)
 
+    def send_all(self, frames: Sequence[bytes]) -> None:
+        """Sends several, in their order."""
+        if self._lease.forked or max(map(len, frames), default=0) > self._max_frame_bytes:
+            self._check(*frames)
+        if not self._closed:
+            send = self._send
+            for frame in frames:
+                send(frame, NOBLOCK)
+            self._drain_within(LOOK_SECONDS)
+
     def _take_one(self) -> None:
         part = self._recv(NOBLOCK, copy=False)
         message = part.bytes
@@ -132,11 +142,15 @@ class ZmqPublisher(ZmqSocket):
 
 
 class ZmqSubscriber(ZmqSocket):
-    """A connecting SUB; every part that arrives is handed on as a frame of its own."""
+    """A connecting SUB; every part that arrives is a frame of its own.
+
+    What had arrived together is handed on together: whoever reads it can be quicker about it.
+    If that fails, all of it counts as lost, which the stream's numbers tell its reader.
+    """
 
     kind = "subscriber"
 
-    __slots__ = ("_on_frame", "_topics")
+    __slots__ = ("_frames", "_on_frames", "_topics")
 
     def __init__(
         self,
@@ -144,9 +158,10 @@ class ZmqSubscriber(ZmqSocket):
         lease: ContextLease,
         options: SocketOptions,
         on_closed: Callable[[ZmqSocket], None],
-        on_frame: FrameFn,
+        on_frames: FramesFn,
     ) -> None:
-        self._on_frame = on_frame
+        self._on_frames = on_frames
+        self._frames: list[bytes] = []
         self._topics: set[bytes] = set()
         super().__init__(sock, lease, options, on_closed)
 
@@ -175,8 +190,18 @@ class ZmqSubscriber(ZmqSocket):
     def _take_one(self) -> None:
         # A frame is a message: asking whether more parts follow would cost three times the
         # receive. Who sends several parts sends garbage, which its reader finds out.
-        frame = self._recv(NOBLOCK)
+        self._frames.append(self._recv(NOBLOCK))
+
+    def _take_burst(self, count: int) -> None:
+        receive, append = self._recv, self._frames.append
+        for _ in range(count):
+            append(receive(NOBLOCK))
+
+    def _turn_over(self) -> None:
+        if not self._frames:
+            return
+        frames, self._frames = self._frames, []
         try:
-            self._on_frame(frame)
+            self._on_frames(frames)
         except (Exception, asyncio.CancelledError):
-            callback_failed(self.kind, "on_frame")
+            callback_failed(self.kind, "on_frames")

@@ -113,6 +113,11 @@ class ZmqSocket:
         """Receives one whole message and hands it on; raises zmq.Again when there is none."""
         raise NotImplementedError
 
+    def _take_burst(self, count: int) -> None:
+        """Receives so many; raises zmq.Again when there are fewer."""
+        for _ in range(count):
+            self._take_one()
+
     def _see(self, events: int) -> None:
         """Looks at each EVENTS value that was read."""
 
@@ -218,8 +223,7 @@ class ZmqSocket:
             elif left <= 0 or self._loop.time() >= until:
                 return True
             try:
-                for _ in range(burst):
-                    self._take_one()
+                self._take_burst(burst)
             except zmq.Again:
                 self._is_empty()
             left -= burst

@@ -21,6 +21,7 @@ from amzmq.net.transport import (
     ConnectedFn,
     DrainedFn,
     FrameFn,
+    FramesFn,
     MessageFn,
     PeerMessageFn,
     TopicFn,
@@ -132,12 +133,12 @@ class ZmqTransport:
         self._open.add(dealer)
         return dealer
 
-    def subscriber(self, endpoint: str, on_frame: FrameFn) -> ZmqSubscriber:
+    def subscriber(self, endpoint: str, on_frames: FramesFn) -> ZmqSubscriber:
         """Connects a subscriber."""
         with self._new(zmq.SUB) as (sock, lease):
             self._curve.before_connect(sock, endpoint)
             addresses.connect(sock, endpoint)
-            subscriber = ZmqSubscriber(sock, lease, self._options, self._open.discard, on_frame)
+            subscriber = ZmqSubscriber(sock, lease, self._options, self._open.discard, on_frames)
         self._open.add(subscriber)
         return subscriber
 

@@ -12,7 +12,9 @@ import zlib
 from collections.abc import Sequence
 
 _PRIME = (1 << 61) - 1
-_MASK = 0xFFFFFFFF
+CHECKSUM_MASK = 0xFFFFFFFF
+"""The bits of a total that travel."""
+
 _MASK64 = (1 << 64) - 1
 
 
@@ -35,7 +37,7 @@ class ClockSum:
     @property
     def value(self) -> int:
         """The 32 bits that travel."""
-        return self._total & _MASK
+        return self._total & CHECKSUM_MASK
 
     def reset(self, ticks: Sequence[int], queue_tick: int, machine_tick: int) -> int:
         """Start from a whole clock; returns the value."""
@@ -54,33 +56,30 @@ class ClockSum:
             machine_ticks: Added to the machine tick.
 
         Raises:
-            IndexError: There is no such index.
+            IndexError: There is no such index, or an index without its ticks.
         """
         keys = self._keys
         total = self._total + queue_ticks * self._queue_key
         if machine_ticks:
             total += machine_ticks * self._machine_key
-        for at in range(0, len(changes), 2):
-            index = changes[at]
+        if len(changes) & 1:
+            raise IndexError(f"{len(changes)} numbers are no pairs")
+        pairs = iter(changes)
+        for index, ticks in zip(pairs, pairs, strict=False):
             if index < 0:
                 raise IndexError(index)
-            total += keys[index] * changes[at + 1]
+            total += keys[index] * ticks
         return total % _PRIME
 
     def advance(self, changes: Sequence[int], queue_ticks: int, machine_ticks: int) -> int:
         """Take over changes at once; returns the value."""
         self._total = total = self.after(changes, queue_ticks, machine_ticks)
-        return total & _MASK
+        return total & CHECKSUM_MASK
 
     def accept(self, total: int) -> int:
         """Take over a total that `after` gave; returns the value."""
         self._total = total
-        return total & _MASK
-
-    @staticmethod
-    def value_of(total: int) -> int:
-        """The 32 bits of a total that `after` gave."""
-        return total & _MASK
+        return total & CHECKSUM_MASK
 
 
 def _key(position: int) -> int:

@@ -13,12 +13,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import msgpack
 
 from amzmq.errors import FrameInvalid
-from amzmq.wire.checksum import ClockSum
+from amzmq.wire.checksum import CHECKSUM_MASK, ClockSum
 from amzmq.wire.codec import Value
 from amzmq.wire.feed import (
     UPDATE_BYTE,
@@ -30,6 +30,9 @@ from amzmq.wire.feed import (
     parse_body,
 )
 from amzmq.wire.writer import Snapshot
+
+_ARRAY_32 = b"\xdd"
+"""What an array begins with whose length is told in 4 bytes."""
 
 AHEAD_LIMIT = 8192
 """Messages kept aside while a hole is open; more than a journal's answer usually bridges."""
@@ -116,6 +119,29 @@ class ReaderCounters:
 Numbered: TypeAlias = Update | PayloadFrame | SchemaFrame
 
 
+def usual_updates(frames: Sequence[bytes], start: int) -> list[list[Any]]:
+    """The fields of the updates that frames begin with, decoded in one go.
+
+    Args:
+        frames: Each holds a body.
+        start: Where the bodies begin in them.
+
+    Returns:
+        One list for each frame up to the first that is no update; nothing where one of them is
+        no array of its own. What is in the lists is not looked at.
+    """
+    arrays: list[bytes] = []
+    for frame in frames:
+        if frame[start : start + 1] != UPDATE_BYTE:
+            break
+        arrays.append(frame[start + 1 :])
+    try:
+        updates = msgpack.unpackb(_ARRAY_32 + len(arrays).to_bytes(4, "big") + b"".join(arrays))
+    except ValueError:
+        return []
+    return updates  # type: ignore[no-any-return]
+
+
 class StreamReader:
     """One stream as a follower sees it.
 
@@ -150,9 +176,6 @@ class StreamReader:
         """Of the clock at `number`."""
         return self._sum.value
 
-    def level(self) -> None:
-        """Apply what was only taken note of; a plain reader applies everything at once."""
-
     def push(self, data: bytes, start: int = 0) -> int:
         """A message from the feed, or one of a reply; returns its number.
 
@@ -171,28 +194,53 @@ class StreamReader:
         self.take(message)
         return message.number
 
+    def push_run(self, frames: Sequence[bytes], start: int) -> int:
+        """Messages that had arrived together, as long as they are the usual; returns how many.
+
+        Args:
+            frames: Each holds a body.
+            start: Where the bodies begin in them.
+        """
+        if self.need is not Need.NOTHING or len(frames) < 2:
+            return 0
+        updates = usual_updates(frames, start)
+        use = self._use_usual
+        for at, update in enumerate(updates):
+            if not use(update):
+                return at
+        return len(updates)
+
     def _push_next(self, array: bytes) -> int:
         """The usual case in short: the update that is next, and right; 0 for all others.
 
         Whatever is unusual is left to the long way, which looks at it field by field.
         """
         try:
-            number, queue_ticks, changes, checksum = msgpack.unpackb(array)
-            if number != self.number + 1:
-                if not 0 < number <= self.number:
-                    return 0
+            update = msgpack.unpackb(array)
+            number = update[0]
+            if 0 < number <= self.number:
                 self.counters.duplicates += 1
                 return number  # type: ignore[no-any-return]
-            total = self._sum.after(changes, queue_ticks, 0)
-            if ClockSum.value_of(total) != checksum:
-                return 0
         except (ValueError, TypeError, IndexError, KeyError):
             return 0
+        return number if self._use_usual(update) else 0
+
+    def _use_usual(self, update: list[Any]) -> bool:
+        """Apply an update if it is of the usual form, the next one, and right."""
+        try:
+            number, queue_ticks, changes, checksum = update
+            if number != self.number + 1:
+                return False
+            total = self._sum.after(changes, queue_ticks, 0)
+            if total & CHECKSUM_MASK != checksum:
+                return False
+        except (ValueError, TypeError, IndexError):
+            return False
         self._sum.accept(total)
         self.number = number
         self.counters.updates += 1
         self._sink.apply(changes, queue_ticks, 0)
-        return number  # type: ignore[no-any-return]
+        return True
 
     def take(self, message: FeedMessage) -> None:
         """A decoded message.
@@ -304,7 +352,7 @@ class StreamReader:
         self._check_indexes(message)
         changes = message.changes
         total = self._sum.after(changes, message.queue_ticks, message.machine_ticks)
-        if ClockSum.value_of(total) != message.checksum:
+        if total & CHECKSUM_MASK != message.checksum:
             self.counters.mismatches += 1
             self.need = Need.SNAPSHOT
             return False

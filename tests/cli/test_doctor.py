@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -54,7 +54,7 @@ class Feed:
         self._drops = drops
         self._transport = ZmqTransport()
         port = mux.feed_addr.rpartition(":")[2]
-        self._subscriber = self._transport.subscriber(mux.feed_addr, self._on_frame)
+        self._subscriber = self._transport.subscriber(mux.feed_addr, self._on_frames)
         self._publisher = self._transport.publisher(
             f"tcp://{ELSEWHERE}:{port}", self._on_subscribe, lambda topic: None, lambda frame: None
         )
@@ -63,11 +63,12 @@ class Feed:
         self._subscriber.subscribe(topic)
         return True
 
-    def _on_frame(self, frame: bytes) -> None:
-        if self._drops(frame):
-            self.dropped += 1
-        else:
-            self._publisher.send(frame)
+    def _on_frames(self, frames: Sequence[bytes]) -> None:
+        for frame in frames:
+            if self._drops(frame):
+                self.dropped += 1
+            else:
+                self._publisher.send(frame)
 
     async def close(self) -> None:
         await self._transport.close()

@@ -86,7 +86,7 @@ class Visitor:
         self.dealer = transport.dealer(
             source.router.endpoint, self.ends.on_message, self.ends.edges.append
         )
-        self.subscriber = transport.subscriber(source.publisher.endpoint, self.ends.frames.append)
+        self.subscriber = transport.subscriber(source.publisher.endpoint, self.ends.frames.extend)
         self.subscriber.subscribe(TOPIC)
 
     async def visit(self, source: Source) -> None:
@@ -618,7 +618,7 @@ async def test_where_curve_is_required_nothing_else_is_opened(hosts: Hosts) -> N
     with pytest.raises(Insecure, match="server_key="):
         net.dealer("tcp://127.0.0.1:1", Ends().on_message, Ends().edges.append)
     with pytest.raises(Insecure, match="server_key="):
-        net.subscriber("tcp://127.0.0.1:1", Ends().frames.append)
+        net.subscriber("tcp://127.0.0.1:1", Ends().frames.extend)
 
 
 async def test_half_a_configuration_opens_nothing(hosts: Hosts, allowed: Path) -> None:
@@ -637,7 +637,7 @@ async def test_inproc_cannot_be_secured(hosts: Hosts, allowed: Path) -> None:
     with pytest.raises(AddressInvalid, match="no CURVE"):
         hosts.source(allowed, "inproc://a")
     with pytest.raises(AddressInvalid, match="no CURVE"):
-        hosts.client(ALICE).subscriber("inproc://a", Ends().frames.append)
+        hosts.client(ALICE).subscriber("inproc://a", Ends().frames.extend)
 
 
 async def test_an_address_in_use_leaves_the_transport_fit_for_another(
@@ -669,7 +669,7 @@ async def test_memory_knows_users_and_ends_them() -> None:
     for user, at in (("alice", alice), ("bob", bob)):
         transport = network.transport(user)
         dealer = transport.dealer("mem://a", at.on_message, at.edges.append)
-        subscriber = transport.subscriber("mem://f", at.frames.append)
+        subscriber = transport.subscriber("mem://f", at.frames.extend)
         subscriber.subscribe(TOPIC)
         await said(dealer)
     await until(lambda: len(ends.at_router) == len(askers) == 2)

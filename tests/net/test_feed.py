@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from amzmq.errors import AddressInUse
 
 from .conftest import Ends, World, until
@@ -12,7 +14,7 @@ async def test_a_confirmed_subscriber_gets_its_topic_only(world: World, ends: En
     pub = world.source.publisher(
         world.any_address, ends.on_subscribe, ends.ended.append, ends.garbage.append
     )
-    sub = world.client.subscriber(pub.endpoint, ends.frames.append)
+    sub = world.client.subscriber(pub.endpoint, ends.frames.extend)
     sub.subscribe(b"AAAA")
     await until(lambda: ends.asked == [b"AAAA"])
     pub.send(b"BBBBno")
@@ -34,10 +36,10 @@ async def test_a_refused_subscription_gets_nothing_nor_does_the_empty_prefix(
         world.any_address, ends.on_subscribe, ends.ended.append, ends.garbage.append
     )
     spy = Ends()
-    spying = world.client.subscriber(pub.endpoint, spy.frames.append)
+    spying = world.client.subscriber(pub.endpoint, spy.frames.extend)
     for topic in (b"", b"g", b"goo", b"other"):
         spying.subscribe(topic)
-    sub = world.client.subscriber(pub.endpoint, ends.frames.append)
+    sub = world.client.subscriber(pub.endpoint, ends.frames.extend)
     sub.subscribe(b"good")
     await until(lambda: len(ends.asked) == 5)
     for n in range(50):
@@ -59,7 +61,7 @@ async def test_a_refused_subscription_that_is_renewed_is_asked_again(
     pub = world.source.publisher(
         world.any_address, ends.on_subscribe, ends.ended.append, ends.garbage.append
     )
-    sub = world.client.subscriber(pub.endpoint, ends.frames.append)
+    sub = world.client.subscriber(pub.endpoint, ends.frames.extend)
     sub.subscribe(b"T")
     await until(lambda: ends.asked == [b"T"])
     ends.allowed.add(b"T")
@@ -77,7 +79,7 @@ async def test_an_ended_subscription_gets_nothing_more(world: World, ends: Ends)
     pub = world.source.publisher(
         world.any_address, ends.on_subscribe, ends.ended.append, ends.garbage.append
     )
-    sub = world.client.subscriber(pub.endpoint, ends.frames.append)
+    sub = world.client.subscriber(pub.endpoint, ends.frames.extend)
     sub.subscribe(b"A")
     sub.subscribe(b"B")
     sub.unsubscribe(b"never asked for")
@@ -95,7 +97,7 @@ async def test_a_subscriber_that_leaves_is_noticed(world: World, ends: Ends) -> 
     pub = world.source.publisher(
         world.any_address, ends.on_subscribe, ends.ended.append, ends.garbage.append
     )
-    sub = world.client.subscriber(pub.endpoint, ends.frames.append)
+    sub = world.client.subscriber(pub.endpoint, ends.frames.extend)
     sub.subscribe(b"A")
     sub.subscribe(b"refused")
     await until(lambda: len(ends.asked) == 2)
@@ -113,7 +115,7 @@ async def test_subscriptions_are_asked_again_of_a_returned_publisher(
         world.any_address, ends.on_subscribe, ends.ended.append, ends.garbage.append
     )
     address = pub.endpoint
-    sub = world.client.subscriber(address, ends.frames.append)
+    sub = world.client.subscriber(address, ends.frames.extend)
     sub.subscribe(b"A")
     await until(lambda: ends.asked == [b"A"])
     pub.close()
@@ -145,8 +147,8 @@ async def test_failing_callbacks_confirm_nothing_and_break_nothing(
             raise ValueError("no good")
         return True
 
-    def on_frame(frame: bytes) -> None:
-        ends.frames.append(frame)
+    def on_frames(frames: Sequence[bytes]) -> None:
+        ends.frames.extend(frames)
         raise ValueError("nor this")
 
     def on_unsubscribe(topic: bytes) -> None:
@@ -156,7 +158,7 @@ async def test_failing_callbacks_confirm_nothing_and_break_nothing(
     pub = world.source.publisher(
         world.any_address, on_subscribe, on_unsubscribe, ends.garbage.append
     )
-    sub = world.client.subscriber(pub.endpoint, on_frame)
+    sub = world.client.subscriber(pub.endpoint, on_frames)
     for topic in (b"bad", b"good"):
         sub.subscribe(topic)
     await until(lambda: len(ends.asked) == 2)

@@ -54,7 +54,7 @@ async def test_feed_faults_are_each_subscribers_own(network: MemoryNetwork, ends
     pub = transport.publisher("mem://p", ends.on_subscribe, ends.ended.append, ends.garbage.append)
     got: list[list[bytes]] = [[], []]
     for frames in got:
-        transport.subscriber("mem://p", frames.append).subscribe(b"T")
+        transport.subscriber("mem://p", frames.extend).subscribe(b"T")
     await until(lambda: len(ends.asked) == 2)
     network.feed_fault = RandomFaults(1, drop=0.5)
     for n in range(200):
@@ -84,7 +84,7 @@ async def test_a_partition_cuts_everything_and_heals(network: MemoryNetwork, end
     router = transport.router("mem://a", ends.on_peer)
     pub = transport.publisher("mem://p", ends.on_subscribe, ends.ended.append, ends.garbage.append)
     dealer = transport.dealer("mem://a", ends.on_message, ends.edges.append)
-    transport.subscriber("mem://p", ends.frames.append).subscribe(b"T")
+    transport.subscriber("mem://p", ends.frames.extend).subscribe(b"T")
     await until(lambda: dealer.connected and ends.asked)
     dealer.send(b"hello")
     await until(lambda: ends.at_router)
@@ -151,7 +151,7 @@ async def test_nothing_is_left_on_the_network_after_closing(
     transport.router("mem://a", ends.on_peer)
     pub = transport.publisher("mem://p", lambda topic: True, ends.ended.append, ends.garbage.append)
     dealer = transport.dealer("mem://a", ends.on_message, ends.edges.append)
-    sub = transport.subscriber("mem://p", ends.frames.append)
+    sub = transport.subscriber("mem://p", ends.frames.extend)
     sub.subscribe(b"T")
     await until(lambda: dealer.connected and pub.asked)
     sub.unsubscribe(b"T")

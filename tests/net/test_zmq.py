@@ -213,7 +213,7 @@ async def test_garbage_on_the_feed_is_told_and_the_feed_goes_on(
     stranger.send_multipart([b"several", b"\x01T", b"parts"])
     await until(lambda: len(ends.garbage) >= 3)
     assert ends.garbage[:3] == [b"\x02what", b"", b"several"]
-    sub = net.subscriber(pub.endpoint, ends.frames.append)
+    sub = net.subscriber(pub.endpoint, ends.frames.extend)
     sub.subscribe(b"T")
     await until(lambda: b"T" in ends.asked)
     pub.send(b"T1")
@@ -258,7 +258,7 @@ async def test_parts_of_a_feed_message_arrive_as_frames_which_their_reader_judge
 ) -> None:
     stranger = raw.socket(zmq.XPUB)
     port = stranger.bind_to_random_port("tcp://127.0.0.1")
-    sub = net.subscriber(f"tcp://127.0.0.1:{port}", ends.frames.append)
+    sub = net.subscriber(f"tcp://127.0.0.1:{port}", ends.frames.extend)
     sub.subscribe(b"T")
     await until(lambda: stranger.poll(0))
     stranger.send_multipart([b"T", b"Tricky", b"Tail"])
@@ -276,7 +276,7 @@ async def test_a_slow_subscriber_loses_frames_and_stops_nobody(raw: Strangers, e
     slow.setsockopt(zmq.RCVBUF, 4096)
     slow.subscribe(b"T")
     slow.connect(pub.endpoint)
-    sub = net.subscriber(pub.endpoint, ends.frames.append)
+    sub = net.subscriber(pub.endpoint, ends.frames.extend)
     sub.subscribe(b"T")
     await until(lambda: len(ends.asked) == 2)
     for n in range(200):
@@ -325,7 +325,7 @@ async def test_an_impossible_address_is_invalid(
     with pytest.raises(AddressInvalid):
         net.router(address, ends.on_peer)
     with pytest.raises(AddressInvalid):
-        net.subscriber(address, ends.frames.append)
+        net.subscriber(address, ends.frames.extend)
 
 
 async def test_nobody_can_connect_to_port_zero(net: ZmqTransport, ends: Ends) -> None:
@@ -377,7 +377,7 @@ async def test_closing_leaves_no_descriptor_and_no_thread(ends: Ends) -> None:
         router = first.router(LOCAL, ends.on_peer)
         dealer = second.dealer(router.endpoint, ends.on_message, ends.edges.append)
         pub = first.publisher(LOCAL, ends.on_subscribe, ends.ended.append, print)
-        second.subscriber(pub.endpoint, ends.frames.append).subscribe(b"")
+        second.subscriber(pub.endpoint, ends.frames.extend).subscribe(b"")
         await until(lambda: dealer.connected)  # noqa: B023
         dealer.send(b"unread")
         await first.close()

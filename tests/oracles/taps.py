@@ -10,6 +10,7 @@ from amzmq.net.transport import (
     ConnectedFn,
     DrainedFn,
     FrameFn,
+    FramesFn,
     MessageFn,
     PeerMessageFn,
     TopicFn,
@@ -77,10 +78,11 @@ class TappedTransport:
 
         return _Dealer(self.inner.dealer(endpoint, listened, on_connected), self._asked)
 
-    def subscriber(self, endpoint: str, on_frame: FrameFn) -> Subscriber:
-        def listened(frame: bytes) -> None:
-            on_frame(frame)
-            self._fed(frame)
+    def subscriber(self, endpoint: str, on_frames: FramesFn) -> Subscriber:
+        def listened(frames: Sequence[bytes]) -> None:
+            on_frames(frames)
+            for frame in frames:
+                self._fed(frame)
 
         return self.inner.subscriber(endpoint, listened)
 
@@ -122,8 +124,12 @@ class _Publisher:
         return self._inner.asker
 
     def send(self, frame: bytes) -> None:
-        self._published(frame)
-        self._inner.send(frame)
+        self.send_all((frame,))
+
+    def send_all(self, frames: Sequence[bytes]) -> None:
+        for frame in frames:
+            self._published(frame)
+        self._inner.send_all(frames)
 
 
 class _Dealer:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from amzmq.wire.checksum import ClockSum
+from amzmq.wire.checksum import CHECKSUM_MASK, ClockSum
 
 NAMES = ["Exception", "A", "B", "C"]
 ticks = st.lists(st.integers(0, 2**40), min_size=4, max_size=4)
@@ -38,7 +38,7 @@ def test_what_is_added_step_by_step_equals_what_is_summed_at_once(
         machine_tick += machine_ticks
         flat = [number for change in changes for number in change]
         total = running.after(flat, queue_ticks, machine_ticks)
-        assert ClockSum.value_of(total) == of(clock, queue_tick, machine_tick)
+        assert total & CHECKSUM_MASK == of(clock, queue_tick, machine_tick)
         assert running.accept(total) == running.value == of(clock, queue_tick, machine_tick)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -233,3 +234,57 @@ def test_the_same_message_ahead_twice_is_used_once(source: Source, replica: Repl
     replica.reader.push(ahead)
     replica.reader.push(hole)
     assert replica.payloads == [1]
+
+
+def test_messages_that_came_together_are_applied_one_by_one(
+    source: Source, replica: Replica
+) -> None:
+    bodies = [source.tick(0), source.tick(1, 2), source.tick(0)]
+    assert replica.reader.push_run(bodies, 0) == 3
+    assert replica.said[1:] == [[0, 1], [1, 1, 2, 1], [0, 1]]
+    assert replica.clock == source.clock
+    assert replica.reader.counters.updates == 3
+
+
+def test_of_those_that_came_together_the_usual_ones_at_the_front_are_taken(
+    source: Source, replica: Replica
+) -> None:
+    first, payload, last = source.tick(0), source.payload("x"), source.tick(1)
+    assert replica.reader.push_run([first, payload, last], 0) == 1
+    assert replica.reader.push_run([first, payload], 0) == 0  # it is known already
+    for body in (payload, last):
+        replica.reader.push(body)
+    assert replica.clock == source.clock
+
+
+def test_nothing_is_taken_behind_a_hole_or_while_one_is_open(
+    source: Source, replica: Replica
+) -> None:
+    bodies = [source.tick(0) for _ in range(4)]
+    assert replica.reader.push_run([bodies[0], bodies[2], bodies[3]], 0) == 1
+    replica.reader.push(bodies[2])
+    assert replica.reader.need is Need.MISSING
+    assert replica.reader.push_run(bodies[1:], 0) == 0
+
+
+@pytest.mark.parametrize("at", range(3))
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda body: body[:-1],
+        lambda body: body + b"\x01",
+        lambda body: body[:-1] + bytes([body[-1] ^ 1]),
+    ],
+    ids=["cut", "longer", "changed"],
+)
+def test_a_damaged_one_of_several_ends_them_and_is_never_shown(
+    source: Source, replica: Replica, at: int, damage: Callable[[bytes], bytes]
+) -> None:
+    clocks, bodies = [source.clock], []
+    for _ in range(3):
+        bodies.append(source.tick(0))
+        clocks.append(source.clock)
+    bodies[at] = damage(bodies[at])
+    taken = replica.reader.push_run(bodies, 0)
+    assert taken <= at
+    assert replica.clock == clocks[taken]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from amzmq.rpc.replica.follower import Follower
-from amzmq.wire.feed import UPDATE_BYTE, FeedKind, Heartbeat
+from amzmq.wire.feed import STREAM_ID_SIZE, UPDATE_BYTE, FeedKind, Heartbeat
 from amzmq.wire.journal import Journal, JournalLimits
 from amzmq.wire.view import Scope, View
 from amzmq.wire.writer import Snapshot, StreamWriter
@@ -28,7 +28,7 @@ class RelayStream(StreamWriter):
         view: What of the machine it tells.
         limits: Of the journal.
         frame_limit: Bytes of the largest frame that may be sent.
-        send: Publishes a frame.
+        send: Publishes frames.
 
     Attributes:
         restarts: How often the journal began anew, behind a hole that no message filled.
@@ -42,7 +42,7 @@ class RelayStream(StreamWriter):
         view: View,
         limits: JournalLimits,
         frame_limit: int,
-        send: Callable[[bytes], None],
+        send: Callable[[Sequence[bytes]], None],
     ) -> None:
         clock = follower.clock
         super().__init__(
@@ -64,13 +64,10 @@ class RelayStream(StreamWriter):
 
     # What the reader hands on.
 
-    @property
-    def publish(self) -> Callable[[bytes], None]:
-        """Takes the next message of the stream as it came: the feed, without a step between."""
-        return self._send
-
-    def keep(self, bodies: Sequence[bytes]) -> None:
-        """The next messages, which were published before."""
+    def forward(self, frames: Sequence[bytes]) -> None:
+        """The next messages of the stream as they came, to be published and kept."""
+        self._send(frames)
+        bodies = [frame[STREAM_ID_SIZE:] for frame in frames]
         self._journal.extend(bodies)
         updates = sum([body[0] == _UPDATE for body in bodies])
         self.updates += updates
@@ -88,7 +85,7 @@ class RelayStream(StreamWriter):
             self.payloads += 1
         self._snapshot = None
         self._journal.append(body)
-        self._send(self.stream_id + body)
+        self._send((self.stream_id + body,))
 
     def restarted(self, number: int) -> None:
         """What comes next does not continue what was passed on: the journal forgets that."""
@@ -101,7 +98,7 @@ class RelayStream(StreamWriter):
         self.restarts += 1
         self._journal.restart(number)
         if number > before:
-            self._send(self.heartbeat())  # or nobody would know of the hole before the next one
+            self._send((self.heartbeat(),))  # or nobody would know of the hole before the next one
 
     def _change_names(self) -> None:
         """The clock has another schema already: it came with the message, or the snapshot."""
@@ -114,29 +111,24 @@ class RelayStream(StreamWriter):
     @property
     def head(self) -> int:
         """The number of the newest message."""
-        self._reader.level()
         return self._journal.head
 
     @property
     def journal(self) -> Journal:
         """What was heard last."""
-        self._reader.level()
         return self._journal
 
     def since(self, number: int) -> list[bytes] | None:
         """The bodies after message `number`; None when the journal does not reach back."""
-        self._reader.level()
         return self._journal.since(number)
 
     def heartbeat(self) -> bytes:
         """The frame that tells where the stream is, as far as it is known here."""
-        self._reader.level()
         self.encoded += 1
         return self.stream_id + Heartbeat(self._reader.number, self._reader.checksum).body()
 
     def snapshot(self) -> Snapshot:
         """All that was heard so far in one; the same object until something is heard."""
-        self._reader.level()
         if self._snapshot is None:
             clock, reader = self._clock, self._reader
             self._snapshot = Snapshot(
@@ -150,5 +142,5 @@ class RelayStream(StreamWriter):
         return self._snapshot
 
 
-def _nobody(frame: bytes) -> None:
+def _nobody(frames: Sequence[bytes]) -> None:
     """Where a stream goes that has ended: its followers were told."""

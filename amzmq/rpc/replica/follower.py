@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Protocol
 from weakref import WeakKeyDictionary
@@ -23,7 +23,7 @@ from weakref import WeakKeyDictionary
 from amzmq.errors import FrameInvalid, SchemaMismatch
 from amzmq.machine.compiled import CompiledSchema
 from amzmq.net import Subscriber, ZmqTransport
-from amzmq.net.transport import FrameFn
+from amzmq.net.transport import FramesFn
 from amzmq.rpc.pacing import Jitter
 from amzmq.rpc.replica.clock import ReplicaClock
 from amzmq.rpc.replica.reader import RelayReader, Tap
@@ -58,7 +58,7 @@ SUBSCRIBE_RETRY = 0.5
 class FeedConnector(Protocol):
     """What carries the frames of the feed: a `Transport`, or a part of one."""
 
-    def subscriber(self, endpoint: str, on_frame: FrameFn) -> Subscriber:
+    def subscriber(self, endpoint: str, on_frames: FramesFn) -> Subscriber:
         """Connects a subscriber."""
 
     async def close(self) -> None:
@@ -131,7 +131,6 @@ class Follower:
         self._syncs: dict[int, asyncio.Future[None]] = {}
         self._arrivals: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._forward: Callable[[bytes], bool] | None = None
 
     @property
     def number(self) -> int:
@@ -188,20 +187,9 @@ class Follower:
 
     def relay(self, tap: Tap) -> RelayReader:
         """From now on, hand every message on as it came, before it is applied here."""
-        self.reader.level()
-        reader = RelayReader(self.reader, self, tap, self._level_soon)
+        reader = RelayReader(self.reader, self, tap)
         self.reader = reader
-        self._forward = reader.forward
         return reader
-
-    def _level_soon(self) -> None:
-        self._loop.call_soon(self._level)
-
-    def _level(self) -> None:
-        self.last_frame_at = self._loop.time()
-        self.reader.level()
-        if self._awaiting or self.reader.need is not Need.NOTHING:
-            self._after()
 
     def counts(self) -> dict[str, int]:
         """All counters by name."""
@@ -215,7 +203,7 @@ class Follower:
     def _connect(self, feed: str) -> None:
         self._disconnect()
         self._feed = feed
-        self._subscriber = self._transport.subscriber(feed, self.on_frame)
+        self._subscriber = self._transport.subscriber(feed, self.on_frames)
         self._subscriber.subscribe(self.stream_id)
 
     def _disconnect(self) -> None:
@@ -250,17 +238,17 @@ class Follower:
             if arrival in self._arrivals:
                 self._arrivals.remove(arrival)
 
-    def on_frame(self, frame: bytes) -> None:
-        """A frame of the feed."""
-        if self._forward is not None and not self._arrivals and self._forward(frame):
-            return
+    def on_frames(self, frames: Sequence[bytes]) -> None:
+        """Frames of the feed that had arrived together."""
         self.last_frame_at = self._loop.time()
         if self._arrivals:
             arrivals, self._arrivals = self._arrivals, []
             for arrival in arrivals:
                 if not arrival.done():
                     arrival.set_result(None)
-        self._push(frame, STREAM_ID_SIZE)
+        taken = self.reader.push_run(frames, STREAM_ID_SIZE)
+        for frame in frames[taken:] if taken else frames:
+            self._push(frame, STREAM_ID_SIZE)
         if self._awaiting or self.reader.need is not Need.NOTHING:
             self._after()
 
@@ -379,7 +367,6 @@ class Follower:
     def _after(self) -> None:
         """Something was taken in: tell how far it goes, and ask if something is missing."""
         if self._awaiting:
-            self.reader.level()
             number = self.reader.number
             for member in tuple(self._awaiting):
                 if not member.applied(number):

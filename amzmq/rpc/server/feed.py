@@ -35,13 +35,13 @@ class FeedOptions:
     """How a Mux publishes its machines.
 
     Attributes:
-        send: Publishes a frame.
+        send: Publishes frames.
         limits: Of each stream's journal.
         frame_limit: Bytes of the largest frame that may be sent.
         interval: Seconds between flushes at least; 0 flushes each turn of the loop.
     """
 
-    send: Callable[[bytes], None]
+    send: Callable[[Sequence[bytes]], None]
     limits: JournalLimits
     frame_limit: int
     interval: float = 0.0
@@ -213,10 +213,10 @@ class Feed:
         self._held = False
         return self._frames()
 
-    def publish(self, frames: Iterable[bytes]) -> None:
+    def publish(self, frames: Sequence[bytes]) -> None:
         """Publish what `take` gave."""
-        for frame in frames:
-            self._send(frame)
+        if frames:
+            self._send(frames)
 
     def _frames(self) -> Sequence[bytes]:
         recorder = self._recorder
@@ -292,8 +292,9 @@ class Feed:
             FrameTooLarge: It is larger than a frame may be.
         """
         self.flush()
-        for stream in self._written:
-            self._send(stream.payload(name, data, token, source_tx, blob, source))
+        self._send(
+            [stream.payload(name, data, token, source_tx, blob, source) for stream in self._written]
+        )
 
     def pass_payload(self, payload: Payload) -> None:
         """Publish a payload that the source of a replica sent, as its own."""
@@ -304,5 +305,4 @@ class Feed:
     def beat(self) -> None:
         """Publish where the streams are."""
         self.flush()
-        for stream in self._streams.values():
-            self._send(stream.heartbeat())
+        self._send([stream.heartbeat() for stream in self._streams.values()])

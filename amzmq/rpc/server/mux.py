@@ -219,7 +219,7 @@ class Mux(Sending):
         self._desk = SyncDesk(self.counters, self._snapshot_rate, frame_limit=limit)
         self._sources.start(
             FeedOptions(
-                self._publisher.send, self._journal, self._frame_limit, self._push_interval
+                self._publisher.send_all, self._journal, self._frame_limit, self._push_interval
             ),
             self._payload_state,
             self._send_for_state,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import groupby
 
 from amzmq.net import Subscriber, Transport
-from amzmq.net.transport import FrameFn
+from amzmq.net.transport import FramesFn
 from amzmq.wire.feed import STREAM_ID_SIZE
 
 
@@ -29,14 +30,14 @@ class SharedFeed:
         """How many sockets are open."""
         return len(self._sockets)
 
-    def subscriber(self, endpoint: str, on_frame: FrameFn) -> Subscriber:
+    def subscriber(self, endpoint: str, on_frames: FramesFn) -> Subscriber:
         """A part of the socket that is connected to `endpoint`."""
         socket = self._sockets.get(endpoint)
         if socket is None:
             socket = _Socket(self, endpoint)
-            socket.real = self._transport().subscriber(endpoint, socket.on_frame)
+            socket.real = self._transport().subscriber(endpoint, socket.on_frames)
             self._sockets[endpoint] = socket
-        return _Part(socket, on_frame)
+        return _Part(socket, on_frames)
 
     def release(self, endpoint: str) -> None:
         """Nobody uses a socket any more."""
@@ -55,17 +56,18 @@ class _Socket:
 
     def __init__(self, shared: SharedFeed, endpoint: str) -> None:
         self.real: Subscriber | None = None
-        self.parts: dict[bytes, FrameFn] = {}
+        self.parts: dict[bytes, FramesFn] = {}
         self._shared = shared
         self._endpoint = endpoint
 
-    def on_frame(self, frame: bytes) -> None:
-        """A frame of the feed."""
-        part = self.parts.get(frame[:STREAM_ID_SIZE])
-        if part is None:
-            self._shared.strangers += 1  # it was on its way when its stream was left
-        else:
-            part(frame)
+    def on_frames(self, frames: Sequence[bytes]) -> None:
+        """Frames of the feed, handed on in runs of one stream each: all keep their order."""
+        for stream_id, run in groupby(frames, _stream_of):
+            part = self.parts.get(stream_id)
+            if part is None:
+                self._shared.strangers += len(list(run))  # on their way when their stream was left
+            else:
+                part(tuple(run))
 
     def leave(self, topic: bytes) -> None:
         """A stream is of no interest any more."""
@@ -79,15 +81,15 @@ class _Socket:
 class _Part:
     """What one follower has of a socket."""
 
-    def __init__(self, socket: _Socket, on_frame: FrameFn) -> None:
+    def __init__(self, socket: _Socket, on_frames: FramesFn) -> None:
         self._socket = socket
-        self._on_frame = on_frame
+        self._on_frames = on_frames
         self._topics: set[bytes] = set()
 
     def subscribe(self, topic: bytes) -> None:
         """Ask for a stream; again renews."""
         self._topics.add(topic)
-        self._socket.parts[topic] = self._on_frame
+        self._socket.parts[topic] = self._on_frames
         if self._socket.real is not None:
             self._socket.real.subscribe(topic)
 
@@ -101,3 +103,7 @@ class _Part:
         """End them all; the socket closes with its last part."""
         for topic in tuple(self._topics):
             self.unsubscribe(topic)
+
+
+def _stream_of(frame: bytes) -> bytes:
+    return frame[:STREAM_ID_SIZE]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from amzmq.rpc import Mux
 from amzmq.wire.feed import STREAM_ID_SIZE, Update, parse_body
@@ -29,13 +29,16 @@ class Tampering:
         self._send = self._feed._send
         self._feed._send = self._pass_on
 
-    def _pass_on(self, frame: bytes) -> None:
+    def _pass_on(self, frames: Sequence[bytes]) -> None:
+        self._send([self._altered_frame(frame) for frame in frames])
+
+    def _altered_frame(self, frame: bytes) -> bytes:
         message = parse_body(frame[STREAM_ID_SIZE:])
         stream = frame[:STREAM_ID_SIZE]
-        if isinstance(message, Update) and self._altered[stream] < self._times:
-            self._altered[stream] += 1
-            frame = stream + self._alter(message).body()
-        self._send(frame)
+        if not isinstance(message, Update) or self._altered[stream] >= self._times:
+            return frame
+        self._altered[stream] += 1
+        return stream + self._alter(message).body()
 
 
 def wrong_checksum(update: Update) -> Update:

@@ -104,7 +104,7 @@ async def test_fault_29_nothing_that_arrives_is_unpickled(world: World, frame: b
     await until(lambda: stranger.connected)
     stranger.send(frame)
     await until(lambda: mux.counters.garbage == 1)
-    client.follower.on_frame(client.follower.stream_id + b"\x02" + frame)
+    client.follower.on_frames([client.follower.stream_id + b"\x02" + frame])
     assert client.metrics()["garbage"] == 1
     assert exploded == []
     stranger.close()
@@ -165,7 +165,7 @@ async def test_fault_29_only_whole_ids_that_were_handed_out_are_heard(
     mux = await world.serve()
     client = await world.follow()
     spied: list[bytes] = []
-    spy = world.network.transport().subscriber(FEED, spied.append)
+    spy = world.network.transport().subscriber(FEED, spied.extend)
     spy.subscribe(client.follower.stream_id[:part])
     await until(lambda: mux.counters.garbage == 1)
     mux.source.add("A")

@@ -13,7 +13,7 @@ from typing import Any
 from amzmq.errors import AddressInUse
 from amzmq.machine import Machine, Schema, State
 from amzmq.net import Dealer, Subscriber, ZmqTransport
-from amzmq.net.transport import ConnectedFn, FrameFn, MessageFn
+from amzmq.net.transport import ConnectedFn, FramesFn, MessageFn
 from amzmq.rpc import Client, Mux, NetworkMachine
 from amzmq.wire.control import Message, Mutate, Reply, from_frame
 
@@ -118,11 +118,11 @@ class Wire(ZmqTransport):
         return _WiredDealer(super().dealer(endpoint, receive, on_connected), self)
 
     def subscriber(  # type: ignore[override]
-        self, endpoint: str, on_frame: FrameFn
+        self, endpoint: str, on_frames: FramesFn
     ) -> Subscriber:
-        def receive(frame: bytes) -> None:
-            self.fed.append(frame)
-            on_frame(frame)
+        def receive(frames: Sequence[bytes]) -> None:
+            self.fed.extend(frames)
+            on_frames(frames)
 
         return super().subscriber(endpoint, receive)
 

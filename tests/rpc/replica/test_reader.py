@@ -56,17 +56,11 @@ class Relayed:
         self.published: list[bytes] = []
         self.kept: list[bytes] = []
         self.restarts: list[int] = []
-        self.wakes = 0
-        self.reader = RelayReader(former, self.sink, self, self._wake)
+        self.reader = RelayReader(former, self.sink, self)
 
-    def _wake(self) -> None:
-        self.wakes += 1
-
-    def publish(self, frame: bytes) -> None:
-        self.published.append(frame)
-
-    def keep(self, bodies: Sequence[bytes]) -> None:
-        self.kept += bodies
+    def forward(self, frames: Sequence[bytes]) -> None:
+        self.published += frames
+        self.kept += [frame[STREAM_ID_SIZE:] for frame in frames]
 
     def passed(self, body: bytes) -> None:
         self.published.append(ID + body)
@@ -75,9 +69,9 @@ class Relayed:
     def restarted(self, number: int) -> None:
         self.restarts.append(number)
 
-    def hear(self, frame: bytes) -> None:
-        """As the follower does with a frame."""
-        if not self.reader.forward(frame):
+    def hear(self, *frames: bytes) -> None:
+        """As the follower does with frames that came together."""
+        for frame in frames[self.reader.push_run(frames, STREAM_ID_SIZE) :]:
             self.reader.push(frame, STREAM_ID_SIZE)
 
 
@@ -105,15 +99,11 @@ class Source:
         return self.update()
 
 
-def test_the_first_of_a_burst_goes_at_once_and_the_others_when_it_is_read() -> None:
+def test_what_came_together_is_handed_on_as_it_came_and_applied_as_one() -> None:
     source = Source()
     relayed = Relayed(source.writer)
     frames = [source.update() for _ in range(10)]
-    for frame in frames:
-        relayed.hear(frame)
-    assert relayed.published == frames[:1]
-    assert relayed.wakes == 1
-    relayed.reader.level()
+    relayed.hear(*frames)
     assert relayed.published == frames
     assert relayed.sink.ticks[: len(source.ticks)] == source.ticks
     assert relayed.sink.diffs == 1
@@ -123,12 +113,23 @@ def test_the_first_of_a_burst_goes_at_once_and_the_others_when_it_is_read() -> N
 def test_numbers_of_every_length_are_recognised_without_decoding() -> None:
     source = Source()
     relayed = Relayed(source.writer)
-    for _ in range(70_000):
-        frame = source.update()
-        assert relayed.reader.forward(frame)
-    relayed.reader.level()
+    for _ in range(700):
+        frames = [source.update() for _ in range(100)]
+        assert relayed.reader.push_run(frames, STREAM_ID_SIZE) == 100
     assert relayed.reader.number == source.writer.head == 70_000
     assert relayed.reader.checksum == source.writer.snapshot().checksum
+
+
+def test_payloads_among_updates_keep_their_place() -> None:
+    source = Source()
+    relayed = Relayed(source.writer)
+    frames = [source.update(), source.writer.payload("n", 0, b"token"), source.update()]
+    frames += [source.update(), source.writer.payload("n", 1, b"token")]
+    relayed.hear(*frames)
+    assert relayed.published == frames
+    assert relayed.sink.payloads == [0, 1]
+    assert relayed.sink.diffs == 2
+    assert relayed.reader.number == source.writer.head == 5
 
 
 def test_what_is_not_next_is_not_handed_on() -> None:
@@ -152,7 +153,7 @@ def test_a_gap_that_is_heard_of_otherwise_ends_the_handing_on_until_it_is_filled
     relayed = Relayed(source.writer)
     frame = source.update()
     relayed.reader.behind(2)
-    assert not relayed.reader.forward(frame)
+    assert not relayed.reader.push_run([frame], STREAM_ID_SIZE)
     relayed.hear(frame)
     assert relayed.published == [frame]
 
@@ -168,9 +169,7 @@ def test_a_damaged_message_is_forgotten_with_all_behind_it(at: int) -> None:
     for frame in frames[:at]:
         reader.push(frame, STREAM_ID_SIZE)
     frames[at] = ID + Update(at + 1, 1, [0, 1], 1).body()
-    for frame in frames:
-        relayed.hear(frame)
-    relayed.reader.level()
+    relayed.hear(*frames)
     assert relayed.reader.need is Need.SNAPSHOT
     assert relayed.restarts == [at]
     assert relayed.sink.ticks == good.ticks
@@ -178,7 +177,7 @@ def test_a_damaged_message_is_forgotten_with_all_behind_it(at: int) -> None:
     relayed.reader.restore(source.writer.snapshot())
     assert relayed.sink.ticks == source.ticks
     assert relayed.restarts == [at, 3]
-    assert relayed.reader.forward(source.update())
+    assert relayed.reader.push_run([source.update()], STREAM_ID_SIZE)
 
 
 @pytest.mark.parametrize("array", [b"\x94\x01", b"\x94\x01\x01", b"\x91\x01"])
@@ -186,7 +185,6 @@ def test_what_begins_like_the_next_message_and_is_none_is_counted(array: bytes) 
     source = Source()
     relayed = Relayed(source.writer)
     relayed.hear(ID + b"\x01" + array)
-    relayed.reader.level()
     assert relayed.reader.counters.mismatches == 1
     assert relayed.reader.need is Need.SNAPSHOT
     assert relayed.sink.ticks == [0] * len(source.ticks)
@@ -209,7 +207,6 @@ def test_once_released_nothing_is_handed_on_and_the_clock_goes_on() -> None:
     published = list(relayed.published)
     relayed.hear(source.update())
     relayed.hear(source.update())
-    relayed.reader.level()
     assert relayed.published == published
     assert relayed.sink.ticks == source.ticks
 
@@ -230,20 +227,19 @@ def test_whatever_is_lost_doubled_or_late_followers_get_what_the_relay_has(seed:
         if rng.random() < 0.2:
             rng.shuffle(on_the_way)
         while on_the_way and rng.random() < 0.7:
-            relayed.hear(on_the_way.pop(0))
+            together = rng.randrange(1, len(on_the_way) + 1)
+            relayed.hear(*on_the_way[:together])
+            del on_the_way[:together]
         if relayed.reader.need is not Need.NOTHING and rng.random() < 0.5:
             bodies = source.writer.since(relayed.reader.number)
             assert bodies is not None
             for body in bodies:
                 relayed.reader.push(body)
-        if rng.random() < 0.2:
-            relayed.reader.level()
         for handed_on in relayed.published[heard:]:
             follower.push(handed_on, STREAM_ID_SIZE)
         heard = len(relayed.published)
     for body in source.writer.since(relayed.reader.number) or ():
         relayed.reader.push(body)
-    relayed.reader.level()
     for handed_on in relayed.published[heard:]:
         follower.push(handed_on, STREAM_ID_SIZE)
     assert relayed.published == [ID + body for body in relayed.kept]

@@ -103,7 +103,7 @@ async def test_nobody_hears_the_feed_without_knowing_its_stream(world: World, to
     mux = await world.serve()
     client = await world.follow()
     frames: list[bytes] = []
-    spy = world.network.transport().subscriber(FEED, frames.append)
+    spy = world.network.transport().subscriber(FEED, frames.extend)
     spy.subscribe(topic)
     await until(lambda: mux.counters.garbage == 1)
     mux.source.add("A")
@@ -215,7 +215,7 @@ async def test_garbage_at_a_client_is_counted_and_said_once(
     for frame in (b"", b"\xc1", encode([99]), to_frame(Ping(0)), to_frame(Sync(1, b"", 0))):
         client.conversation.on_message(frame, ())
     for frame in (b"", b"12345678", b"12345678\x01\xc1", b"12345678\x09\x90"):
-        client.follower.on_frame(frame)
+        client.follower.on_frames([frame])
     assert client.metrics()["garbage"] == 9
     assert caplog.text.count("further ones are only counted") == 2
     assert await soon(client.net_mach.add("A")) == Result.EXECUTED
