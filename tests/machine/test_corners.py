@@ -11,7 +11,7 @@ import pytest
 
 from amzmq.machine import Event, Machine, MachineView, State, States
 from amzmq.machine.compiled import compile_schema
-from tests.machine.helpers import PATIENCE, plain, recorded
+from tests.machine.rig import PATIENCE, plain, recorded
 
 
 class Frozen(MachineView):

@@ -6,7 +6,7 @@ import threading
 import time
 
 from amzmq.machine import Event, LogLevel, Machine, Result, State
-from tests.machine.helpers import PATIENCE, logged, plain
+from tests.machine.rig import PATIENCE, logged, plain
 
 
 def test_child_says_goodbye_when_its_parent_is_disposed() -> None:

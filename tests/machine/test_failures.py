@@ -17,7 +17,7 @@ from amzmq.machine import (
     Result,
     State,
 )
-from tests.machine.helpers import Recorder, fail, plain, recorded
+from tests.machine.rig import Recorder, fail, plain, recorded
 
 
 def slow(event: Event) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from amzmq.errors import InvalidArgs
 from amzmq.machine import Event, Machine, Wait
-from tests.machine.helpers import PATIENCE, fail, plain
+from tests.machine.rig import PATIENCE, fail, plain
 
 
 def boom() -> None:

@@ -20,7 +20,7 @@ from amzmq.machine import (
     State,
     States,
 )
-from tests.machine.helpers import Recorder, logged, plain, recorded
+from tests.machine.rig import Recorder, logged, plain, recorded
 
 # Construction.
 

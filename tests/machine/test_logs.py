@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from amzmq.machine import EventCopy, LogLevel, Machine, State, Wait
-from tests.machine.helpers import Recorder, fail, logged, plain
+from tests.machine.rig import Recorder, fail, logged, plain
 
 
 def about(lines: list[str], *beginnings: str) -> list[str]:

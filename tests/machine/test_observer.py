@@ -6,7 +6,7 @@ import pytest
 
 from amzmq.machine import ClockObserver, Machine
 from amzmq.machine.observer import bits
-from tests.machine.helpers import plain
+from tests.machine.rig import plain
 
 
 def stepping() -> Machine:

@@ -20,7 +20,7 @@ from amzmq.machine import (
     State,
     Tracer,
 )
-from tests.machine.helpers import Recorder, plain
+from tests.machine.rig import Recorder, plain
 
 ADD, REMOVE = MutationType.ADD, MutationType.REMOVE
 

@@ -6,7 +6,7 @@ import pytest
 
 from amzmq.errors import SchemaError
 from amzmq.machine import Event, LastTransition, Machine, MutationType, Position, Result, State
-from tests.machine.helpers import fail, plain
+from tests.machine.rig import fail, plain
 
 
 def test_second_level_of_add_pushes_nothing_out_and_comes_first() -> None:

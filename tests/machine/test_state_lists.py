@@ -14,7 +14,7 @@ from amzmq.machine import (
     states_union,
     states_without,
 )
-from tests.machine.helpers import Recorder, plain
+from tests.machine.rig import Recorder, plain
 
 
 def test_lists_are_combined_in_order_and_without_doubles() -> None:

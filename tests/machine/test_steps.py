@@ -14,7 +14,7 @@ from amzmq.machine import (
     StepType,
     Transition,
 )
-from tests.machine.helpers import fail, plain, relations
+from tests.machine.rig import fail, plain, relations
 
 
 def watched(machine: Machine, **options: bool) -> LastTransition:

@@ -23,7 +23,7 @@ from amzmq.machine import (
     Tracer,
     Transition,
 )
-from tests.machine.helpers import event_names
+from tests.machine.rig import event_names
 from tests.machine.test_properties import MOVE, MOVES, NAMES, PROFILE, SCHEMA, Move, make
 from tests.machine.test_threads import on_threads
 

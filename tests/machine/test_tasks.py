@@ -10,7 +10,7 @@ import pytest
 
 from amzmq.errors import BindError
 from amzmq.machine import Event, Machine, State
-from tests.machine.helpers import PATIENCE, plain
+from tests.machine.rig import PATIENCE, plain
 
 
 class Work:

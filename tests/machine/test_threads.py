@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from amzmq.machine import Event, Machine, Result, State, Tracer, Transition
-from tests.machine.helpers import PATIENCE, plain
+from tests.machine.rig import PATIENCE, plain
 
 THREADS = 8
 EACH = 100

@@ -11,7 +11,7 @@ import pytest
 
 from amzmq.errors import BlockingWait, InvalidArgs, StateUnknown
 from amzmq.machine import Machine, State, StateCtx, Wait
-from tests.machine.helpers import PATIENCE, fail, plain
+from tests.machine.rig import PATIENCE, fail, plain
 
 
 def nothing_is_left(machine: Machine) -> bool:

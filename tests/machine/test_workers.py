@@ -24,7 +24,7 @@ from amzmq.machine import (
     Result,
     State,
 )
-from tests.machine.helpers import PATIENCE, fail, logged, plain, recorded
+from tests.machine.rig import PATIENCE, fail, logged, plain, recorded
 
 
 @pytest.fixture

@@ -1,0 +1,117 @@
+"""A store and its fetchers on a link that may fail."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from amzmq.errors import NotConnected
+from amzmq.rpc.blobs.blobstore import BlobStore, Offer
+from amzmq.rpc.blobs.fetcher import Fetcher
+from amzmq.rpc.blobs.offer import Blob
+from amzmq.wire.control import Chunk, Fetch, Message, Refusal, from_frame, to_frame
+
+CHUNK = 1000
+DATA = random.Random(5).randbytes(20 * CHUNK + 17)
+
+
+class Link:
+    """One client's connection to a store.
+
+    Attributes:
+        connected: Whether anything passes.
+        fault: What becomes of a message on its way down: how many of it arrive.
+        seen: Everything that came down.
+        asked: Everything that went up.
+    """
+
+    def __init__(
+        self, store: BlobStore, name: str = "rc-a", understood: Sequence[str] = (), **options: Any
+    ) -> None:
+        self.store = store
+        self.key = name, b"incarnation"
+        self.understood = understood
+        self.connected = True
+        self.fault: Callable[[Message], int] = lambda message: 1
+        self.damage: Callable[[bytes], bytes] = lambda data: data
+        self.seen: list[Message] = []
+        self.asked: list[Fetch] = []
+        options.setdefault("stall_timeout", 60.0)  # only where a test is about stalls are there any
+        self.fetcher = Fetcher(self._up, **options)
+        self._loop = asyncio.get_running_loop()
+
+    def offered(self, offer: Offer, name: str = "model") -> Blob:
+        return self.fetcher.offer(name, offer.token, offer.facts)
+
+    def cut(self) -> None:
+        """The connection is lost, and what is on its way with it."""
+        self.connected = False
+        self.store.forget(self.key)
+
+    def join(self) -> None:
+        self.connected = True
+        self.fetcher.reconnected()
+
+    def _up(self, fetch: Fetch) -> bool:
+        if not self.connected:
+            return False
+        self.asked.append(fetch)
+        self._loop.call_soon(self._arrive_up, to_frame(fetch))
+        return True
+
+    def _arrive_up(self, frame: bytes) -> None:
+        message = from_frame(frame)
+        assert isinstance(message, Fetch)
+        if self.connected:
+            self.store.on_fetch(self.key, message, self._down, self.understood)
+
+    def _down(self, message: Chunk | Refusal, blobs: Sequence[bytes]) -> bool:
+        if not self.connected:
+            return False
+        frame = to_frame(message)
+        for _ in range(self.fault(message)):
+            self._loop.call_soon(self._arrive_down, frame, tuple(map(self.damage, blobs)))
+        return True
+
+    def _arrive_down(self, frame: bytes, blobs: tuple[bytes, ...]) -> None:
+        message = from_frame(frame)
+        if not self.connected:
+            return
+        self.seen.append(message)
+        if isinstance(message, Chunk):
+            self.fetcher.on_chunk(message, blobs[0])
+        else:
+            assert isinstance(message, Refusal)
+            assert message.token
+            self.fetcher.on_refused(message.token, message.reason)
+
+
+def end(fetcher: Fetcher) -> None:
+    fetcher.end(NotConnected("the client was stopped"))
+
+
+class Net:
+    """A store and its links until the end of the test."""
+
+    def __init__(self) -> None:
+        self.store = BlobStore()
+        self.links: list[Link] = []
+
+    def link(self, *args: Any, **options: Any) -> Link:
+        link = Link(self.store, *args, **options)
+        self.links.append(link)
+        return link
+
+    async def offer(self, data: Any = DATA, **options: Any) -> Offer:
+        return self.store.offer(await self.store.prepare(data, CHUNK), **options)
+
+
+def chunks_seen(link: Link) -> list[int]:
+    return [m.offset for m in link.seen if isinstance(m, Chunk) and m.size]
+
+
+async def rest_of(blob: Blob) -> bytes:
+    """What is left of a blob."""
+    return b"".join([chunk async for chunk in blob])
