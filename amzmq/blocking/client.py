@@ -12,11 +12,12 @@ from amzmq.blocking.netmach import NetworkMachine
 from amzmq.blocking.payloads import PayloadIterator
 from amzmq.blocking.signature import same_arguments
 from amzmq.machine import Machine, Result, Time
+from amzmq.rpc.backlog import BACKLOG_LIMIT
 from amzmq.rpc.blobs.offer import ITERATOR_LIMIT
 from amzmq.rpc.client.client import Client as AioClient
 from amzmq.rpc.client.options import ClientOptions
 from amzmq.rpc.listing import MachineInfo
-from amzmq.rpc.payload import QUEUE_LIMIT, Payload
+from amzmq.rpc.payload import Payload
 from amzmq.wire.control import NsReport
 from amzmq.wire.view import View
 
@@ -206,7 +207,7 @@ class Client:
     # Payloads and blobs.
 
     def payloads(
-        self, *names: str, limit: int = QUEUE_LIMIT, timeout: float | None = None
+        self, *names: str, limit: int = BACKLOG_LIMIT, timeout: float | None = None
     ) -> PayloadIterator:
         """Iterate over payloads as they come, of the given names or all.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from amzmq.errors import RpcError
+from amzmq.rpc.backlog import Backlog
 from amzmq.wire.blobs import BlobReader
 
 _log = logging.getLogger("amzmq.client")
@@ -142,7 +143,7 @@ class Blob:
             raise RpcError(f"blob {self.name!r} was read already, at least in part")
 
 
-class BlobIterator:
+class BlobIterator(Backlog[Blob]):
     """``async for blob in client.blobs("model")``; ends when the client stops.
 
     Offers are kept from the moment of creation on, up to `limit`; the oldest is dropped then,
@@ -152,49 +153,12 @@ class BlobIterator:
     def __init__(
         self, names: tuple[str, ...], limit: int, closed: Callable[[BlobIterator], None]
     ) -> None:
-        self.dropped = 0
+        super().__init__(f"blobs {' '.join(names)}".rstrip(), limit, closed)
         self._names = frozenset(names)
-        self._limit = limit
-        self._closed = closed
-        self._waiting: deque[Blob] = deque()
-        self._arrived = asyncio.Event()
-        self._ended = False
 
     def wants(self, name: str) -> bool:
         """Whether blobs of a name are of interest."""
         return not self._names or name in self._names
-
-    def offer(self, blob: Blob) -> None:
-        """Keep a blob of interest."""
-        if len(self._waiting) >= self._limit:
-            self._waiting.popleft()
-            if not self.dropped:
-                _log.warning("blobs %s: read too slowly, dropping the oldest", set(self._names))
-            self.dropped += 1
-        self._waiting.append(blob)
-        self._arrived.set()
-
-    def end(self) -> None:
-        """No more blobs will come; what waits is still handed out."""
-        self._ended = True
-        self._arrived.set()
-
-    async def aclose(self) -> None:
-        """Stop keeping blobs."""
-        self.end()
-        self._closed(self)
-
-    def __aiter__(self) -> BlobIterator:
-        return self
-
-    async def __anext__(self) -> Blob:
-        while not self._waiting:
-            if self._ended:
-                self._closed(self)
-                raise StopAsyncIteration
-            self._arrived.clear()
-            await self._arrived.wait()
-        return self._waiting.popleft()
 
 
 class _PartFile:

@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 from amzmq.errors import SchemaMismatch
 from amzmq.machine import Machine
+from amzmq.rpc.backlog import BACKLOG_LIMIT
 from amzmq.rpc.blobs.fetcher import Fetcher
 from amzmq.rpc.blobs.offer import ITERATOR_LIMIT, BlobIterator
 from amzmq.rpc.client.calls import Calls
 from amzmq.rpc.client.deliveries import Deliveries
-from amzmq.rpc.payload import QUEUE_LIMIT, Payload, PayloadIterator
+from amzmq.rpc.payload import Payload, PayloadIterator
 from amzmq.rpc.replica.follower import Follower
 from amzmq.rpc.replica.netmach import NetworkMachine
 from amzmq.rpc.replica.watches import Watches
@@ -76,7 +77,7 @@ class Taking(ABC):
     def _number(self) -> int:
         """The newest message that the replica has applied."""
 
-    def payloads(self, *names: str, limit: int = QUEUE_LIMIT) -> PayloadIterator:
+    def payloads(self, *names: str, limit: int = BACKLOG_LIMIT) -> PayloadIterator:
         """Iterate over payloads as they come, of the given names or all.
 
         Args:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from amzmq.machine import ClockObserver
 from amzmq.machine.tracer import Tracer
+from amzmq.rpc.backlog import Backlog
 from amzmq.rpc.replica.event import ReplicaTransition
 from amzmq.rpc.replica.netmach import NetworkMachine
 
 _log = logging.getLogger("amzmq.client")
-
-CHANGES_LIMIT = 65_536
-"""Changes that one iteration may be behind, as many as payloads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +121,7 @@ class NewestChange:
             self._due = None
 
 
-class ChangeIterator:
+class ChangeIterator(Backlog[Change]):
     """``async for change in subscriber.changes()``; ends when the subscriber stops.
 
     Changes are kept from the moment of creation on, up to `limit`; the oldest is dropped then,
@@ -134,56 +131,23 @@ class ChangeIterator:
     def __init__(
         self, limit: int, conflates: bool, closed: Callable[[ChangeIterator], None]
     ) -> None:
-        self.dropped = 0
-        self._waiting: deque[Change] = deque()
+        super().__init__("changes", limit, closed)
         self._newest: dict[NetworkMachine, Change] = {}
-        self._limit = limit
         self._conflates = conflates
-        self._closed = closed
-        self._arrived = asyncio.Event()
-        self._ended = False
 
     def __len__(self) -> int:
-        return len(self._waiting) + len(self._newest)
+        return super().__len__() + len(self._newest)
 
     def offer(self, change: Change) -> bool:
         """Keep a change; whether one was dropped for it."""
+        if not self._conflates:
+            return super().offer(change)
+        earlier = self._newest.get(change.machine)
+        self._newest[change.machine] = change if earlier is None else earlier.followed_by(change)
         self._arrived.set()
-        if self._conflates:
-            earlier = self._newest.get(change.machine)
-            if earlier is not None:
-                change = earlier.followed_by(change)
-            self._newest[change.machine] = change
-            return False
-        full = len(self._waiting) >= self._limit
-        if full:
-            self._waiting.popleft()
-            if not self.dropped:
-                _log.warning("changes: read too slowly, dropping the oldest")
-            self.dropped += 1
-        self._waiting.append(change)
-        return full
+        return False
 
-    def end(self) -> None:
-        """No more changes will come; what waits is still handed out."""
-        self._ended = True
-        self._arrived.set()
-
-    async def aclose(self) -> None:
-        """Stop keeping changes."""
-        self.end()
-        self._closed(self)
-
-    def __aiter__(self) -> ChangeIterator:
-        return self
-
-    async def __anext__(self) -> Change:
-        while not self:
-            if self._ended:
-                self._closed(self)
-                raise StopAsyncIteration
-            self._arrived.clear()
-            await self._arrived.wait()
-        if self._waiting:
-            return self._waiting.popleft()
-        return self._newest.pop(next(iter(self._newest)))
+    def _next(self) -> Change:
+        if self._newest:
+            return self._newest.pop(next(iter(self._newest)))
+        return super()._next()

@@ -13,14 +13,15 @@ from functools import partial
 from amzmq.errors import InvalidArgs, NotConnected, SchemaMismatch
 from amzmq.machine import Event, Machine, Result
 from amzmq.net import Keys, Transport, ZmqTransport
+from amzmq.rpc.backlog import BACKLOG_LIMIT
 from amzmq.rpc.client.connection import Connection
 from amzmq.rpc.client.deliveries import Deliveries
 from amzmq.rpc.client.options import ClientOptions, state_names
 from amzmq.rpc.client.party import Party
-from amzmq.rpc.payload import QUEUE_LIMIT, Payload, PayloadIterator
+from amzmq.rpc.payload import Payload, PayloadIterator
 from amzmq.rpc.replica.netmach import NetworkMachine
 from amzmq.rpc.retry import RetryPolicy
-from amzmq.rpc.subscriber.changes import CHANGES_LIMIT, Change, ChangeIterator
+from amzmq.rpc.subscriber.changes import Change, ChangeIterator
 from amzmq.rpc.subscriber.followed_machine import FollowedMachine
 from amzmq.rpc.subscriber.shared_feed import SharedFeed
 from amzmq.rpc.subscriber.talk import SubscriberTalk
@@ -285,7 +286,7 @@ class Subscriber(Party):
         """
         self._on_change.append(callback)
 
-    def changes(self, *, limit: int = CHANGES_LIMIT) -> ChangeIterator:
+    def changes(self, *, limit: int = BACKLOG_LIMIT) -> ChangeIterator:
         """Iterate over changes as they come.
 
         Args:
@@ -312,7 +313,7 @@ class Subscriber(Party):
 
     # Payloads.
 
-    def payloads(self, *names: str, limit: int = QUEUE_LIMIT) -> PayloadIterator:
+    def payloads(self, *names: str, limit: int = BACKLOG_LIMIT) -> PayloadIterator:
         """Iterate over payloads as they come, of the given names or all; see `Client.payloads`."""
         return self.deliveries.iterate(names, limit)
 
