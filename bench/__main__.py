@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import results
+from bench import costs, results, scaling
 from bench.environment import facts, in_a_line
 from bench.report import BenchError, Report
 from bench.results import Result
@@ -23,8 +23,11 @@ NAMES = (
     "burst",
     "views",
     "states",
+    "relay",
     "idle",
     "bytes",
+    "sidecar",
+    "persist",
 )
 
 
@@ -80,8 +83,9 @@ def keep(
     folder: Path = results.FOLDER,
     page: Path = results.PAGE,
     pictures: Path = results.PLOTS,
+    scaling_page: Path = scaling.PAGE,
 ) -> None:
-    """Write a report to its file, its picture, and all that are kept to the page."""
+    """Write a report to its file, its picture, and all that are kept to the pages."""
     results.store(Result(report, facts()), folder)
     if importlib.util.find_spec("matplotlib") is None:
         print("bench: no picture: pip install 'amzmq[bench]' for matplotlib", file=sys.stderr)
@@ -90,6 +94,8 @@ def keep(
 
         plots.draw(report, pictures)
     results.write_page(results.load(NAMES, folder), page, pictures)
+    if report.name in costs.SOURCES:
+        scaling.write(folder, scaling_page, pictures)
 
 
 def conclude(reports: Sequence[Report], as_json: bool, several: bool) -> None:

@@ -49,6 +49,10 @@ class Channel:
         except BrokenPipeError:
             raise BenchError("the other process is gone") from None
 
+    def has_news(self) -> bool:
+        """Whether `receive` would not block."""
+        return b"\n" in self._buffer or bool(select.select([self._read_fd], [], [], 0)[0])
+
     def receive(self, timeout: float | None = None) -> Message:
         """Block until a line is there.
 

@@ -34,6 +34,8 @@ NONE: Mapping[str, Any] = MappingProxyType({})
 DELIVERIES = "deliveries", "1/s"
 PUBLISHER = "publisher CPU an update", "us"
 PROCESS = "source process CPU an update", "us"
+SINGLE = "publisher CPU a single update", "us"
+SINGLE_PROCESS = "source process CPU a single update", "us"
 BROKER = "broker CPU an update", "us"
 CONVERGED = "burst, until the last has all", "ms"
 DELAY_50, DELAY_99 = ("delay p50", "us"), ("delay p99", "us")
@@ -177,14 +179,15 @@ def measure(system: System, followers: int, plan: Plan) -> Mapping[Figure, float
     """One run of one system."""
     plan = Plan(**{**plan.as_params(), "updates": max(plan.chunk, plan.updates // system.share)})
     source = {"plan": plan.as_params(), **system.source_params}
+    following = {"plan": plan.as_params(), **system.follower_params}
     if system.sized:
         source["size"] = sizes.update_bytes()
     if system.name in (RAW.name, RAW_ASYNCIO.name):
         source["followers"] = followers
     if system.source == OURS.source:
         # A thousand clients of a few cores are busy with each other for longer than a beat.
-        source["heartbeat"] = max(1.0, followers / HEARTBEAT_PER)
-    following = {"plan": plan.as_params(), **system.follower_params}
+        source["heartbeat"] = heartbeat = max(1.0, followers / HEARTBEAT_PER)
+        following["heartbeat"] = heartbeat
     with ExitStack() as stack:
         if system.broker is not None:
             addr, pid = stack.enter_context(system.broker())
@@ -215,6 +218,8 @@ def figures_of(found: Found, followers: int, plan: Plan) -> dict[tuple[str, str]
         CONVERGED: (ended - source["burst_began"]) / 1e6,
         DELAY_50: percentile(delays, 50) / 1e3,
         DELAY_99: percentile(delays, 99) / 1e3,
+        SINGLE: source["single_thread_us"],
+        SINGLE_PROCESS: source["single_process_us"],
     }
     return values | ({BROKER: source["broker_us"]} if "broker_us" in source else {})
 
@@ -233,7 +238,7 @@ def one_round(
     processes = min(PROCESSES, max(1, followers // EACH))
     shares = [len(range(at, followers, processes)) for at in range(processes)]
     with ExitStack() as stack:
-        pipes = [_pipe(stack) for _ in shares]
+        pipes = [pipe(stack) for _ in shares]
         readers = tuple(reader for reader, _ in pipes)
         source = stack.enter_context(
             Worker(roles[0], pass_fds=readers, fds=readers, **source_params)
@@ -274,7 +279,8 @@ def _told(source: Worker, groups: Sequence[Worker]) -> Mapping[str, Any]:
         raise BenchError("\n".join(complaints)) from None
 
 
-def _pipe(stack: ExitStack) -> tuple[int, int]:
+def pipe(stack: ExitStack) -> tuple[int, int]:
+    """Both ends of a pipe, closed with the stack."""
     reader, writer = os.pipe()
     stack.callback(os.close, reader)
     stack.callback(os.close, writer)

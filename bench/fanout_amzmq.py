@@ -10,7 +10,7 @@ from typing import Any
 
 from amzmq import Client, Machine, Mux, NetworkMachine
 from amzmq.machine.tracer import Tracer
-from amzmq.net import ZmqTransport
+from amzmq.net import SocketOptions, ZmqTransport
 from bench import traffic
 from bench.channel import Channel
 from bench.fanout_roles import Plan, Publishing, follow, publish
@@ -39,14 +39,16 @@ async def source(
         heartbeat: Seconds between heartbeats; a client silent for three is given up.
     """
     machine = large_machine(states) if states else small_machine()
-    async with Mux(machine, bind="tcp://127.0.0.1:0", heartbeat=heartbeat) as mux:
+    async with Mux(
+        machine, bind="tcp://127.0.0.1:0", heartbeat=heartbeat, transport=patient(heartbeat)
+    ) as mux:
         channel.send(addr=mux.addr)
         await channel.receive_async()
         send, before = _Sender(machine, mux), machine.tick("C")
         publishing = Publishing(
             send.turning if turns else send.flushing,
             send.turning if turns else send.merging,
-            lambda: _state(machine, before, views),
+            lambda: state_of(machine, before, views),
             # Each view has updates of its own.
             None if views else lambda: mux.published["updates"],
         )
@@ -103,10 +105,10 @@ class Following(Tracer):
         self.log.append((self.count(), time.monotonic_ns()))
 
     def state(self) -> list[int]:
-        return _state(self.machine, self._before, self._views)
+        return state_of(self.machine, self._before, self._views)
 
 
-def _state(machine: Machine | NetworkMachine, before: int, views: int) -> list[int]:
+def state_of(machine: Machine | NetworkMachine, before: int, views: int) -> list[int]:
     """How often C changed, and the whole clock of those who see all of it."""
     return [machine.tick("C") - before, *(() if views else machine.time())]
 
@@ -119,6 +121,7 @@ async def followers(
     first: int = 0,
     views: int = 0,
     shared: bool = False,
+    heartbeat: float = 1.0,
 ) -> None:
     """Follows with so many clients.
 
@@ -131,6 +134,7 @@ async def followers(
         views: How many different views all followers have; 0 is no view, but all there is.
         shared: Whether the replicas of this process share a socket, a decode and a clock, as
             they do by themselves; or each stands for a program of its own.
+        heartbeat: Seconds between those of the source.
     """
     addr = (await channel.receive_async())["addr"]
     began, bytes_before = time.perf_counter(), traffic.of_process()
@@ -142,7 +146,7 @@ async def followers(
                 name=f"bench-{at}",
                 allowed_states=view(at % views) if views else None,
                 # A transport of its own is what keeps a replica from sharing.
-                transport=None if shared else ZmqTransport(),
+                transport=None if shared else patient(heartbeat),
             )
             replicas.append(Following(await stack.enter_async_context(client), views))
         connected = {
@@ -154,6 +158,17 @@ async def followers(
         lossy = [found for r in replicas if (found := r.client.metrics())["gaps"]]
         if lossy:
             raise BenchError(f"updates were lost on the way to {len(lossy)} replicas: {lossy[0]}")
+
+
+def patient(heartbeat: float) -> ZmqTransport:
+    """ZeroMQ that gives up a silent connection after as many beats as the source does."""
+    usual = SocketOptions()
+    return ZmqTransport(
+        SocketOptions(
+            heartbeat_interval_ms=round(usual.heartbeat_interval_ms * heartbeat),
+            heartbeat_timeout_ms=round(usual.heartbeat_timeout_ms * heartbeat),
+        )
+    )
 
 
 def view(number: int) -> list[str]:

@@ -45,7 +45,7 @@ async def source(
     """
     padding, last = bytes(size - len(TOPIC) - NUMBER.size), Plan(**plan).total
     with _publisher(channel, followers, hwm) as xpub:
-        await channel.receive_async()
+        hop = (await channel.receive_async()).get("hop", 0)
         transmit, pack = xpub.send, NUMBER.pack
 
         async def plain(first: int, last: int) -> None:
@@ -59,7 +59,8 @@ async def source(
                 await turn(0)
 
         send = turning if turns else plain
-        await publish(channel, fds, Plan(**plan), Publishing(send, send, lambda: [last, last]))
+        publishing = Publishing(send, send, lambda: [last, last])
+        await publish(channel, fds, Plan(**plan), publishing, hop)
 
 
 @contextmanager
@@ -80,14 +81,20 @@ def _publisher(channel: Channel, followers: int, hwm: int) -> Iterator[zmq.Socke
 class Receiver:
     """One SUB socket on the event loop."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], addr: str, hwm: int) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        addr: str,
+        hwm: int,
+        topic: bytes = TOPIC,
+    ) -> None:
         self.received = 0
         self.last = b""
         self.log: list[tuple[int, int]] = []
         self.socket = context.socket(zmq.SUB)
         self.socket.setsockopt(zmq.RCVHWM, hwm)
         self.socket.setsockopt(zmq.LINGER, 0)
-        self.socket.setsockopt(zmq.SUBSCRIBE, TOPIC)
+        self.socket.setsockopt(zmq.SUBSCRIBE, topic)
         self.socket.connect(addr)
         self._watched = False
         self._recv = self.socket.recv

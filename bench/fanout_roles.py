@@ -108,14 +108,22 @@ async def publish(
     await burst(plan.updates, base)
     burst_us = (now() - began) / 1e3
     await gate.open(base, window=1)
-    sent, due = [], loop.time()
+    sent, due, watch = [], loop.time(), Stopwatch(broker)
     for number in range(base, plan.total):
         sent.append(now())
         await each(number, number + 1)
         due += plan.interval_s
         await asyncio.sleep(due - loop.time())
+    singles = {f"single_{name}": value for name, value in watch.per_update(plan.singles).items()}
     await gate.open(plan.total, window=1)
-    channel.send(**figures, burst_began=began, burst_us=burst_us, sent=sent, state=list(state()))
+    channel.send(
+        **figures,
+        **singles,
+        burst_began=began,
+        burst_us=burst_us,
+        sent=sent,
+        state=list(state()),
+    )
     await channel.receive_async()
 
 

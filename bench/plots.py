@@ -11,13 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from bench.report import Report, Row, short
+from bench.report import Report, Row, number_of, short
 
 # One colour a system, in all pictures: ours blue, limits grey, peers the others.
 OURS = "#1f5fbf", "#5b9bff", "#0b2f66", "#8ab8ff", "#34c0d8"
 OTHERS = {
     "raw pyzmq": "#555555",
     "raw pyzmq on asyncio": "#a5a5a5",
+    "raw pyzmq, both ways": "#7d7d7d",
     "Redis pub/sub": "#d1495b",
     "NATS": "#e0902f",
     "grpc.aio": "#4f9d5b",
@@ -64,6 +65,12 @@ PANELS = {
     ],
     "views": [Panel("publisher CPU an update"), Panel("deliveries")],
     "states": [Panel("publisher CPU an update"), Panel("connect")],
+    "relay": [
+        Panel("updates forwarded", lines=False, log=False, cases="1 hop"),
+        Panel("hop CPU an update", lines=False, log=False, cases="1 hop"),
+        Panel("added delay p50", lines=False, log=False),
+        Panel("added delay p99", lines=False, log=False),
+    ],
     "bytes": [Panel("both ways", lines=False, log=False)],
 }
 
@@ -86,12 +93,6 @@ def draw(report: Report, folder: Path) -> Path | None:
     path = folder / f"{report.name}.png"
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
     return path
-
-
-def number_of(case: str) -> float | None:
-    """The number in a case's name; None if it has none."""
-    found = re.search(r"\d[\d,]*", case)
-    return float(found[0].replace(",", "")) if found else None
 
 
 def _draw_lines(axes: Axes, rows: Sequence[Row], colours: dict[str, str]) -> None:

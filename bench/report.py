@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -87,10 +88,10 @@ class Report:
             (r.case, r.metric, r.system, *map(short, (r.median, r.min, r.max)), r.unit)
             for r in sorted(self.rows, key=self._place)
         ]
-        lines = [f"{self.name} (medians of {self.runs} runs)", "", *_aligned([head, *cells])]
+        lines = [f"{self.name} (medians of {self.runs} runs)", "", *aligned([head, *cells])]
         if self.ratios:
             ratios = [(name, f"{value:.2f}") for name, value in self.ratios.items()]
-            lines += ["", *_aligned([("ours divided by theirs", ""), *ratios])]
+            lines += ["", *aligned([("ours divided by theirs", ""), *ratios])]
         if self.missing:
             lines += ["", *(f"missing: {system}: {why}" for system, why in self.missing.items())]
         return "\n".join(lines)
@@ -167,6 +168,12 @@ def _divided(ratio: Ratio, ours: Sequence[float], theirs: Sequence[float]) -> fl
     return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
+def number_of(case: str) -> float | None:
+    """The number in a case's name; None if it has none."""
+    found = re.search(r"\d[\d,]*", case)
+    return float(found[0].replace(",", "")) if found else None
+
+
 def short(value: float) -> str:
     """Three digits or so."""
     if abs(value) >= 1000:
@@ -174,7 +181,7 @@ def short(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(

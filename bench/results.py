@@ -50,13 +50,20 @@ def write_page(results: Sequence[Result], page: Path = PAGE, plots: Path = PLOTS
     Raises:
         BenchError: The page has no such markers.
     """
-    text = page.read_text(encoding="utf-8")
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not (begin and end):
-        raise BenchError(f"{page.name} has no lines {BEGIN} and {END} to write between")
-    body = as_markdown(results, page.parent, plots)
-    page.write_text(f"{head}{BEGIN}\n\n{body}\n\n{END}{tail}", encoding="utf-8")
+    write_between(page, BEGIN, END, as_markdown(results, page.parent, plots))
+
+
+def write_between(page: Path, begin: str, end: str, body: str) -> None:
+    """Replace what is between two lines of a page.
+
+    Raises:
+        BenchError: The page has no such lines.
+    """
+    head, found_begin, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, found_end, tail = rest.partition(end)
+    if not (found_begin and found_end):
+        raise BenchError(f"{page.name} has no lines {begin} and {end} to write between")
+    page.write_text(f"{head}{begin}\n\n{body}\n\n{end}{tail}", encoding="utf-8")
 
 
 def as_markdown(results: Sequence[Result], base: Path, plots: Path) -> str:
@@ -75,7 +82,7 @@ def as_markdown(results: Sequence[Result], base: Path, plots: Path) -> str:
         parts += [_table(report, metric) for metric in _metrics(report)]
         if report.ratios:
             ratios = [(name, f"{value:.2f}") for name, value in report.ratios.items()]
-            parts.append(_rows([("ours divided by theirs", "ratio"), *ratios]))
+            parts.append(as_rows([("ours divided by theirs", "ratio"), *ratios]))
         if report.missing:
             lacking = (f"- Missing: {system}: {why}." for system, why in report.missing.items())
             parts.append("\n".join(lacking))
@@ -96,7 +103,7 @@ def _table(report: Report, metric: tuple[str, str]) -> str:
     systems = list(dict.fromkeys(system for _, system in rows))
     title = metric[0] + (f", {metric[1]}" if metric[1] else "")
     lines = [(case, *(_cell(rows.get((case, system))) for system in systems)) for case in cases]
-    return _rows([(title, *systems), *lines])
+    return as_rows([(title, *systems), *lines])
 
 
 def _cell(row: Row | None) -> str:
@@ -105,6 +112,7 @@ def _cell(row: Row | None) -> str:
     return f"{short(row.median)} ({short(row.min)} to {short(row.max)})"
 
 
-def _rows(rows: Sequence[Sequence[str]]) -> str:
+def as_rows(rows: Sequence[Sequence[str]]) -> str:
+    """A table; the first line is its head."""
     head, *body = rows
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body))

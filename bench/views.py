@@ -34,7 +34,7 @@ class Scale:
 
 
 FULL = Scale(100, (0, 1, 10, 100), Plan(2_000, interval_s=0.01))
-QUICK = Scale(4, (0, 1, 4), Plan(20, burst=20, singles=5, chunk=10))
+QUICK = Scale(2, (0, 2), Plan(20, burst=20, singles=5, chunk=10))
 
 
 def run(runs: int = RUNS, quick: bool = False) -> Report:

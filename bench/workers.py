@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +19,9 @@ ROOT = Path(__file__).parent.parent
 # How long a child may take to leave by itself, then to obey SIGTERM.
 EXIT_S = 10.0
 TERMINATE_S = 2.0
+
+# What starts a child; small benchmarks fork them from a process that has imported all already.
+spawn: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen
 
 
 class Worker:
@@ -34,7 +38,7 @@ class Worker:
     def __init__(self, role: str, *, pass_fds: tuple[int, ...] = (), **params: Any) -> None:
         self.role = role
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        self._process = subprocess.Popen(
+        self._process = spawn(
             [sys.executable, "-m", "bench.child", role, json.dumps(params)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -23,7 +23,7 @@ async def echo_async(channel: Channel) -> None:
     await channel.receive_async()
 
 
-def fails(channel: Channel) -> None:
+def fails(channel: Channel, **_: Any) -> None:
     raise ValueError("this role is broken")
 
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
@@ -20,16 +21,20 @@ from bench import (
     sizes,
     states,
     views,
+    workers,
 )
 from bench import bytes as bench_bytes
 from bench.fanout_amzmq import view
 from bench.fanout_roles import Plan
 from bench.needs import Needs
-from bench.report import BenchError, Figure, Report
+from bench.report import BenchError, Figure, Ratio, Report, summarize
 from bench.scenario import SCHEMA, large_machine, small_machine
+from tests.bench.nursery import Nursery
 
 STUBS = "tests.bench.stubs:source", "tests.bench.stubs:followers"
 PLAN = fanout.SMALL.as_params()
+
+pytestmark = pytest.mark.usefixtures("forked")
 
 
 class HasNeeds(Protocol):
@@ -66,6 +71,15 @@ def test_peers_run_their_callbacks(peer: object) -> None:
     assert model.calls == before + 6
 
 
+@pytest.fixture
+def _quick_collections() -> Iterator[None]:
+    """The engine's benchmark collects garbage before each case: not that of all the tests."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("_quick_collections")
 def test_engine_reports_every_case(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["engine", "--quick", "--runs", "2", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -86,8 +100,15 @@ def test_engine_reports_every_case(capsys: pytest.CaptureFixture[str]) -> None:
     assert ours["min"] / theirs["max"] <= ratio <= ours["max"] / theirs["min"]
 
 
+def without_measuring(runs: int, quick: bool) -> Report:
+    ours, theirs = (Figure(system, "a case", "rate", "1/s") for system in ("amzmq", "a peer"))
+    samples = {ours: [3.0], theirs: [2.0]}
+    return summarize("engine", samples, [Ratio("engine/a peer", ours, theirs)])
+
+
 def test_all_is_a_list(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(command, "NAMES", ("engine",))
+    monkeypatch.setattr(engine, "run", without_measuring)
     assert command.main(["all", "--quick", "--runs", "1", "--json"]) == 0
     assert [report["name"] for report in json.loads(capsys.readouterr().out)] == ["engine"]
 
@@ -99,7 +120,7 @@ def test_all_goes_on_behind_a_failure(
         raise BenchError("nobody answered")
 
     monkeypatch.setattr(rtt, "run", fail)
-    monkeypatch.setattr(engine, "run", lambda runs, quick: Report("engine", (), {}))
+    monkeypatch.setattr(engine, "run", without_measuring)
     monkeypatch.setattr(command, "NAMES", ("rtt", "engine"))
     assert command.main(["all", "--quick", "--runs", "1", "--json"]) == 1
     captured = capsys.readouterr()
@@ -112,10 +133,13 @@ def test_quick_figures_are_not_saved(capsys: pytest.CaptureFixture[str]) -> None
     assert "--save" in capsys.readouterr().err
 
 
-def test_table_names_the_versions(capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_names_the_versions(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(engine, "run", without_measuring)
     assert command.main(["engine", "--quick", "--runs", "1"]) == 0
     out = capsys.readouterr().out
-    assert "engine/transitions" in out
+    assert "engine/a peer" in out
     assert "pyzmq" in out.splitlines()[-1]
 
 
@@ -188,6 +212,8 @@ def test_fanout_counts_deliveries_and_delays() -> None:
         "wall_s": 2.0,
         "thread_us": 3.0,
         "process_us": 4.0,
+        "single_thread_us": 5.0,
+        "single_process_us": 6.0,
         "burst_began": 1_000_000,
         "sent": [10_000, 20_000],
     }
@@ -199,6 +225,8 @@ def test_fanout_counts_deliveries_and_delays() -> None:
     assert values[fanout.DELIVERIES] == 20.0
     assert values[fanout.PUBLISHER] == 3.0
     assert values[fanout.PROCESS] == 4.0
+    assert values[fanout.SINGLE] == 5.0
+    assert values[fanout.SINGLE_PROCESS] == 6.0
     assert values[fanout.CONVERGED] == 4.0
     assert values[fanout.DELAY_50] == 2.0
     assert values[fanout.DELAY_99] == 4.0
@@ -210,13 +238,17 @@ def test_fanout_with_different_replicas_is_an_error(params: dict[str, int]) -> N
         fanout.one_round(STUBS, 4, {"plan": PLAN}, {"plan": PLAN, **params})
 
 
-@pytest.mark.parametrize("measure", [burst.in_one_process, burst.in_others])
 @pytest.mark.parametrize("system", burst.SYSTEMS, ids=lambda system: system.name)
-def test_burst_is_measured(
-    measure: Callable[[burst.System, int, int], Mapping[Figure, float]], system: burst.System
-) -> None:
-    figures = measure(system, 3, 10)
+def test_burst_is_measured(system: burst.System) -> None:
+    figures = burst.in_one_process(system, 3, 10)
     assert len(figures) == 4
+    assert all(value > 0 for value in figures.values())
+
+
+def test_burst_is_measured_with_followers_in_other_processes() -> None:
+    """How the source mutates, and whether replicas share, does not depend on where they are."""
+    figures = burst.in_others(burst.SYSTEMS[0], 3, 10)
+    assert {figure.case for figure in figures} == {"3 followers in other processes"}
     assert all(value > 0 for value in figures.values())
 
 
@@ -252,19 +284,36 @@ def test_rest_is_measured(system: str) -> None:
     }
 
 
+@pytest.fixture(scope="module")
+def counted(nursery: Nursery) -> dict[str, dict[tuple[str, str], float]]:
+    """What each operation puts on the wire, of each system."""
+    scale = bench_bytes.Scale(times=3, beats_s=0.1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "spawn", nursery.child)
+        return _counted(scale)
+
+
+def _counted(scale: bench_bytes.Scale) -> dict[str, dict[tuple[str, str], float]]:
+    return {
+        system: {
+            (figure.case, figure.metric): value
+            for figure, value in bench_bytes.measure(system, scale).items()
+        }
+        for system in (bench_bytes.OURS, bench_bytes.GRPC)
+    }
+
+
 @pytest.mark.parametrize("system", [bench_bytes.OURS, bench_bytes.GRPC])
-def test_bytes_are_counted(system: str) -> None:
-    figures = bench_bytes.measure(system, bench_bytes.Scale(times=3, beats_s=0.1))
-    found = {(figure.case, figure.metric): value for figure, value in figures.items()}
+def test_bytes_are_counted(system: str, counted: dict[str, dict[tuple[str, str], float]]) -> None:
+    found = counted[system]
     for case in ("connect", "add", "subscribe, get, process"):
         assert found[case, "both ways"] == found[case, "sent"] + found[case, "received"] > 0
     calls = {bench_bytes.OURS: 1.0, bench_bytes.GRPC: 3.0}
     assert found["subscribe, get, process", "calls"] == calls[system]
 
 
-def test_an_update_travels_one_way() -> None:
-    figures = bench_bytes.measure(bench_bytes.OURS, bench_bytes.Scale(times=3, beats_s=0.1))
-    found = {(figure.case, figure.metric): value for figure, value in figures.items()}
+def test_an_update_travels_one_way(counted: dict[str, dict[tuple[str, str], float]]) -> None:
+    found = counted[bench_bytes.OURS]
     # ZeroMQ puts two bytes before a short frame.
     assert found["update", "received"] >= sizes.update_bytes()
     assert found["update", "sent"] == 0

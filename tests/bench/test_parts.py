@@ -11,9 +11,11 @@ import pytest
 
 from bench import brokers, traffic
 from bench.bytes_loop import Work
+from bench.channel import Channel
 from bench.latency import in_flight, one_by_one
 from bench.needs import Needs, sort_out
 from bench.report import BenchError
+from bench.workers import check_equal
 
 SAYS_READY = """
 import signal
@@ -112,3 +114,38 @@ def test_work_knows_right_from_wrong() -> None:
     work.call(work.value)
     work.call("another")
     assert (work.done, work.wrong) == (1, 1)
+
+
+def test_equal_states_pass() -> None:
+    check_equal({"state": [1, 2]}, {"states": [[1, 2], [1, 2]]}, 2)
+
+
+@pytest.mark.parametrize(
+    ("states", "message"),
+    [
+        ([[1, 2], [2, 1]], "1 of 2 replicas differ"),
+        ([[1, 2]], "1 are missing"),
+        ([], "2 are missing"),
+    ],
+)
+def test_different_or_missing_replicas_are_an_error(states: list[list[int]], message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        check_equal({"state": [1, 2]}, {"states": states}, 2)
+
+
+def test_news_are_there_before_they_are_read() -> None:
+    reader, writer = os.pipe()
+    channel = Channel(reader, writer)
+    try:
+        assert not channel.has_news()
+        channel.send(number=1)
+        channel.send(number=2)
+        assert channel.has_news()
+        assert channel.receive() == {"number": 1}
+        # The second came along with the first.
+        assert channel.has_news()
+        assert channel.receive() == {"number": 2}
+        assert not channel.has_news()
+    finally:
+        os.close(reader)
+        os.close(writer)

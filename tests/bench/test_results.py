@@ -7,7 +7,7 @@ import pytest
 from bench import __main__ as command
 from bench import plots, results
 from bench.environment import facts, in_a_line
-from bench.report import BenchError, Figure, Ratio, Report, summarize
+from bench.report import BenchError, Figure, Ratio, Report, number_of, summarize
 from bench.results import BEGIN, END, Result
 
 OURS, THEIRS = (
@@ -79,12 +79,6 @@ def test_results_of_different_machines_say_so_each(tmp_path: Path) -> None:
     assert text.index("cores 2") < text.index("### fanout") < text.index("cores 64")
 
 
-@pytest.fixture(scope="module")
-def _fonts(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Matplotlib keeps its font files open from the first picture on."""
-    plots.draw(report(), tmp_path_factory.mktemp("first"))
-
-
 @pytest.mark.usefixtures("_fonts")
 @pytest.mark.parametrize("name", [*plots.PANELS])
 def test_pictures_are_drawn_and_shown(name: str, tmp_path: Path) -> None:
@@ -98,13 +92,13 @@ def test_pictures_are_drawn_and_shown(name: str, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_fonts")
 def test_kept_reports_gather_on_the_page(tmp_path: Path) -> None:
     page = page_in(tmp_path)
-    for name in ("fanout", "rtt"):
+    for name in ("burst", "rtt"):
         command.keep(report(name), tmp_path / "results", page, tmp_path / "plots")
     text = page.read_text(encoding="utf-8")
-    assert text.index("### rtt") < text.index("### fanout")
-    assert "![fanout](plots/fanout.png)" in text
+    assert text.index("### rtt") < text.index("### burst")
+    assert "![burst](plots/burst.png)" in text
     assert sorted(path.name for path in (tmp_path / "results").iterdir()) == [
-        "fanout.json",
+        "burst.json",
         "rtt.json",
     ]
 
@@ -119,7 +113,7 @@ def test_a_report_without_a_picture_has_none(tmp_path: Path) -> None:
     [("1,000 followers", 1000), ("128 calls in flight", 128), ("all states", None)],
 )
 def test_cases_have_a_place_on_the_line(case: str, number: float | None) -> None:
-    assert plots.number_of(case) == number
+    assert number_of(case) == number
 
 
 def test_facts_name_versions_and_cores() -> None:

@@ -6,9 +6,17 @@ import pytest
 
 from bench import workers
 from bench.report import BenchError
-from bench.workers import Worker, check_equal
+from bench.workers import Worker
+from tests.bench.nursery import Nursery
 
 STUBS = "tests.bench.stubs"
+
+
+@pytest.fixture(params=["started", "forked"], autouse=True)
+def _way(request: pytest.FixtureRequest, nursery: Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The usual way, and that of the other tests of the benchmarks: a worker is a worker."""
+    if request.param == "forked":
+        monkeypatch.setattr(workers, "spawn", nursery.child)
 
 
 def is_running(pid: int) -> bool:
@@ -71,20 +79,3 @@ def test_role_that_does_not_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> 
         with pytest.raises(BenchError, match="did not end"):
             worker.finish()
     assert not is_running(worker.pid)
-
-
-def test_equal_states_pass() -> None:
-    check_equal({"state": [1, 2]}, {"states": [[1, 2], [1, 2]]}, 2)
-
-
-@pytest.mark.parametrize(
-    ("states", "message"),
-    [
-        ([[1, 2], [2, 1]], "1 of 2 replicas differ"),
-        ([[1, 2]], "1 are missing"),
-        ([], "2 are missing"),
-    ],
-)
-def test_different_or_missing_replicas_are_an_error(states: list[list[int]], message: str) -> None:
-    with pytest.raises(BenchError, match=message):
-        check_equal({"state": [1, 2]}, {"states": states}, 2)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench import virtual
 from tests.oracles.history import History
 from tests.oracles.promises import breaches
-from tests.simulation import virtual
 from tests.simulation.steps import Step, plan
 from tests.simulation.world import World
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.simulation import virtual
+from bench import virtual
 
 
 def test_an_hour_passes_at_once_and_in_order() -> None:
