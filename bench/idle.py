@@ -5,15 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, NamedTuple
 
 from bench.fanout import CONNECT_S, case_of
-from bench.report import Figure, Report, in_turn, summarize
+from bench.report import Figure, Ratio, Report, in_turn, summarize
 from bench.workers import Worker
 
 NAME = "idle"
 RUNS = 5
+OURS, RAW = "amzmq", "raw pyzmq"
+
+
+class System(NamedTuple):
+    """What is at rest.
+
+    Attributes:
+        module: Where its roles are, `source` and `followers`.
+        options: Of the followers, by name.
+    """
+
+    module: str
+    options: Mapping[str, Any]
+
+
 # Whether the replicas of a process share what they can, or stand for programs of their own.
-SYSTEMS = {"amzmq": False, "amzmq, replicas of a process share": True}
+SYSTEMS = {
+    OURS: System("bench.idle_amzmq", {"shared": False}),
+    "amzmq, replicas of a process share": System("bench.idle_amzmq", {"shared": True}),
+    RAW: System("bench.idle_raw", {}),
+}
 
 
 @dataclass(frozen=True)
@@ -36,19 +56,21 @@ def run(runs: int = RUNS, quick: bool = False) -> Report:
         for followers in scale.followers
         for system in SYSTEMS
     ]
-    return summarize(NAME, in_turn(each, runs))
+    samples = in_turn(each, runs)
+    largest = case_of(scale.followers[-1])
+    ratio = Ratio(
+        "idle_memory/raw",
+        *(Figure(name, largest, "memory a client at the source", "KiB") for name in (OURS, RAW)),
+    )
+    return summarize(NAME, samples, [ratio])
 
 
 def measure(system: str, followers: int, window_s: float) -> Mapping[Figure, float]:
     """One run: the first follower, then the others, then rest."""
+    module, options = SYSTEMS[system]
     with (
-        Worker("bench.idle_amzmq:source", window_s=window_s) as source,
-        Worker(
-            "bench.idle_amzmq:followers",
-            followers=followers,
-            window_s=window_s,
-            shared=SYSTEMS[system],
-        ) as client,
+        Worker(f"{module}:source", window_s=window_s) as source,
+        Worker(f"{module}:followers", followers=followers, window_s=window_s, **options) as client,
     ):
         client.send(**source.receive())
         client.receive()

@@ -43,7 +43,7 @@ async def followers(channel: Channel, followers: int, window_s: float, shared: b
         for _ in range(followers - 1):
             await stack.enter_async_context(_client(addr, shared))
         channel.send(ready=True)
-        await _measure(channel, window_s)
+        await measure(channel, window_s)
         await channel.receive_async()
 
 
@@ -55,11 +55,11 @@ def _client(addr: str, shared: bool) -> Client:
 async def _rest(channel: Channel, window_s: float) -> None:
     await channel.receive_async()
     channel.send(memory_kib=resident_kib())
-    await _measure(channel, window_s)
+    await measure(channel, window_s)
     await channel.receive_async()
 
 
-async def _measure(channel: Channel, window_s: float) -> None:
+async def measure(channel: Channel, window_s: float) -> None:
     """What a while of rest costs, when the parent says so."""
     await channel.receive_async()
     memory = resident_kib()
