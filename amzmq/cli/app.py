@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 
 from amzmq.cli import (
+    bench,
     doctor,
     keygen,
     listing,
     mutating,
     reading,
     relay,
-    serving,
+    serve,
     sidecar,
     waiting,
 )
@@ -24,6 +25,7 @@ app = typer.Typer(
     help="Live state for everyone, without a broker.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # paragraphs are filled, and a [table] is no markup
 )
 
 
@@ -56,7 +58,7 @@ def options(
 
 
 app.command()(demo.demo)
-app.command()(serving.serve)
+app.command()(serve.serve)
 app.command()(relay.relay)
 app.command()(listing.ls)
 app.command("add")(mutating.add)
@@ -72,3 +74,4 @@ app.command()(doctor.doctor)
 app.command()(keygen.keygen)
 app.command()(sidecar.sidecar)
 app.command()(repl.repl)
+app.command(context_settings={"ignore_unknown_options": True})(bench.bench)

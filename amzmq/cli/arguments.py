@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
+
+from amzmq.cli.security import Credentials
 
 Addr = Annotated[
     str, typer.Argument(metavar="ADDR", help="Where a machine is served: tcp://HOST:PORT.")
@@ -29,6 +32,23 @@ ConnectTimeout = Annotated[
     ),
 ]
 CONNECT_TIMEOUT = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A machine that is served somewhere, and how to get there: a group of options.
+
+    Attributes:
+        addr: Where it is served.
+        machine: Its id; empty for the first one there.
+        connect_timeout: Seconds to go on trying to connect.
+        credentials: With which keys.
+    """
+
+    addr: Addr
+    machine: MachineId = ""
+    connect_timeout: ConnectTimeout = CONNECT_TIMEOUT
+    credentials: Credentials = Credentials()
 
 
 def parse_arg(text: str) -> tuple[str, object]:

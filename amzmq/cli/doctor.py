@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from amzmq.cli import session
 from amzmq.cli.arguments import Addr, AsJson, MachineId, print_json
-from amzmq.cli.diagnosis import Case, Finding, Level, diagnose
-from amzmq.cli.greeting import check_address
+from amzmq.cli.groups import grouped
 from amzmq.cli.outcome import BAD, one_line_errors
-from amzmq.net import Keys
-from amzmq.net.keys import public_key
+from amzmq.cli.security import Credentials
+
+if TYPE_CHECKING:
+    from amzmq.cli.diagnosis import Finding
 
 SECONDS = 3.0
 TIMEOUT = 3.0
 SLOW = 0.25
 
 
+@grouped
 def doctor(
     addr: Addr,
+    credentials: Credentials,
     machine: MachineId = "",
     state: Annotated[
         list[str] | None,
         typer.Option("--state", metavar="STATE", help="Follow only this state; repeatable."),
-    ] = None,
-    server_key: Annotated[
-        str | None,
-        typer.Option(metavar="KEY", help="The source's public key: its text, or a .pub file."),
-    ] = None,
-    key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Your secret key, NAME.key.")
     ] = None,
     seconds: Annotated[
         float, typer.Option(min=0.1, help="Seconds to watch the feed, if all else is well.")
@@ -50,19 +44,19 @@ def doctor(
 
     Example: amzmq doctor tcp://127.0.0.1:7701
     """
-    if key is not None and server_key is None:
-        raise typer.BadParameter("--key is of no use without --server-key, the source's public key")
+    from amzmq.cli import session
+    from amzmq.cli.diagnosis import Case, Level, diagnose
+    from amzmq.cli.greeting import check_address
+
     with one_line_errors():
         check_address(addr)
-        keys = None if key is None else Keys.load(key)
-        if server_key is not None:
-            public_key(server_key)
+        keys = credentials.keys()
     case = Case(
         addr,
         machine,
         frozenset(state) if state else None,
         keys,
-        server_key,
+        credentials.server_key or None,
         timeout,
         seconds,
         slow,
@@ -89,7 +83,7 @@ def _as_json(finding: Finding) -> dict[str, str]:
 
 def _lines(findings: Sequence[Finding]) -> Iterable[str]:
     """A line for each finding, and one below it for its remedy."""
-    levels = max(len(level.value) for level in Level)
+    levels = max(len(level.value) for level in type(findings[0].level))
     checks = max(len(finding.check) for finding in findings)
     for finding in findings:
         yield f"{finding.level.value:{levels}}  {finding.check:{checks}}  {finding.what}"

@@ -9,7 +9,6 @@ import typer
 
 from amzmq.cli.arguments import AsJson, print_json
 from amzmq.cli.outcome import fail, one_line_errors
-from amzmq.net.keys import PUBLIC_SUFFIX, SECRET_SUFFIX, Keys
 
 NAME = "amzmq"
 
@@ -30,6 +29,8 @@ def keygen(
 
     Example: amzmq keygen keys/door
     """
+    from amzmq.net.keys import PUBLIC_SUFFIX, SECRET_SUFFIX, Keys
+
     stem = name.removesuffix(SECRET_SUFFIX).removesuffix(PUBLIC_SUFFIX)
     if not Path(stem).name or stem.endswith(("/", "..")):
         fail(f"{name!r} names no keys; write DIR/NAME, e.g. keys/door")

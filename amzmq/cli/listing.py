@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-from amzmq.cli import session
 from amzmq.cli.arguments import CONNECT_TIMEOUT, Addr, AsJson, ConnectTimeout, print_json
-from amzmq.rpc.listing import MachineInfo, list_machines
+from amzmq.cli.groups import grouped
+from amzmq.cli.security import Credentials
+
+if TYPE_CHECKING:
+    from amzmq.rpc.listing import MachineInfo
 
 HEADER = ("ID", "STATES", "TIME SUM", "CLIENTS", "DEPTH", "ACTIVE")
 
 
+@grouped
 def ls(
-    addr: Addr, as_json: AsJson = False, connect_timeout: ConnectTimeout = CONNECT_TIMEOUT
+    addr: Addr,
+    credentials: Credentials,
+    as_json: AsJson = False,
+    connect_timeout: ConnectTimeout = CONNECT_TIMEOUT,
 ) -> None:
     """List the machines that are served there; other commands take one by --machine ID.
 
     Example: amzmq ls tcp://127.0.0.1:7701
     """
-    machines = session.run(list_machines(addr, timeout=connect_timeout))
+    from amzmq.cli import session
+
+    machines = session.run(session.listed(addr, connect_timeout, credentials))
     if as_json:
         print_json([asdict(machine) for machine in machines])
     else:

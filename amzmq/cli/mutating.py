@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import typer
 
-from amzmq.cli import session
-from amzmq.cli.arguments import (
-    CONNECT_TIMEOUT,
-    Addr,
-    Args,
-    AsJson,
-    ConnectTimeout,
-    MachineId,
-    StateNames,
-    parse_args,
-    print_json,
-)
+from amzmq.cli.arguments import Args, AsJson, Source, StateNames, parse_args, print_json
+from amzmq.cli.groups import grouped
 from amzmq.cli.outcome import BAD
-from amzmq.machine import Result
-from amzmq.rpc.client.client import Client
-from amzmq.rpc.replica.netmach import NetworkMachine
+
+if TYPE_CHECKING:
+    from amzmq.machine import Result
+    from amzmq.rpc.client.client import Client
+    from amzmq.rpc.replica.netmach import NetworkMachine
 
 
 class _Mutation(Protocol):
@@ -35,13 +27,11 @@ def _command(mutation: Callable[[NetworkMachine], _Mutation], help: str) -> Call
     """A command that changes states; all of them have the same arguments and options."""
 
     def command(
-        addr: Addr,
-        states: StateNames,
-        arg: Args = None,
-        machine: MachineId = "",
-        as_json: AsJson = False,
-        connect_timeout: ConnectTimeout = CONNECT_TIMEOUT,
+        source: Source, states: StateNames, arg: Args = None, as_json: AsJson = False
     ) -> None:
+        from amzmq.cli import session
+        from amzmq.machine import Result
+
         args = parse_args(arg)
 
         async def question(client: Client) -> tuple[Result, dict[str, int], str]:
@@ -50,8 +40,7 @@ def _command(mutation: Callable[[NetworkMachine], _Mutation], help: str) -> Call
             # Whoever awaited the mutation reads its effect.
             return result, replica.clock(), str(replica)
 
-        asking = session.ask(addr, connect_timeout, machine, question)
-        result, clock, active = session.run(asking)
+        result, clock, active = session.run(session.ask(source, question))
         if as_json:
             print_json({"result": str(result), "clock": clock})
         else:
@@ -60,7 +49,7 @@ def _command(mutation: Callable[[NetworkMachine], _Mutation], help: str) -> Call
             raise typer.Exit(BAD)
 
     command.__doc__ = help
-    return command
+    return grouped(command)
 
 
 add = _command(

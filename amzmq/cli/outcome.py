@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import typer
 
@@ -37,7 +38,7 @@ def one_line_errors() -> Iterator[None]:
         raise typer.Exit from None
 
 
-def fail(reason: str) -> None:
+def fail(reason: str) -> NoReturn:
     """End the command: it could not be done, and why.
 
     Raises:

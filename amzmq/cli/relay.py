@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from amzmq.cli import session
 from amzmq.cli.arguments import AsJson, print_json
-from amzmq.rpc.relay.relay import Relay
+from amzmq.cli.groups import grouped
+from amzmq.cli.security import Credentials, Lock
+
+if TYPE_CHECKING:
+    from amzmq.rpc.relay.relay import Relay
 
 START_TIMEOUT = 30.0
 
 
+@grouped
 def relay(
     upstream: Annotated[
         list[str],
@@ -20,6 +25,8 @@ def relay(
             metavar="UPSTREAM...", help="Where machines are served; several are tried in order."
         ),
     ],
+    credentials: Credentials,
+    lock: Lock,
     bind: Annotated[
         str, typer.Option(help="Where to listen; the feed takes the port after it, port 0 is any.")
     ] = "tcp://127.0.0.1:0",
@@ -38,22 +45,33 @@ def relay(
     """Follow machines and serve them again, until Ctrl-C or SIGTERM.
 
     While upstream is away the last known states are served, marked stale. The line with the
-    address is printed once clients may connect.
+    address is printed once clients may connect. --key and --server-key are for upstream,
+    --bind-key, --clients and --rights for who follows this relay.
 
     Example: amzmq relay tcp://127.0.0.1:7701 --bind tcp://127.0.0.1:7801
     """
-    session.run(_relay(upstream, bind, machine, name, start_timeout, as_json))
+    from amzmq.cli import session
+    from amzmq.rpc.relay.relay import Relay
+
+    def new_relay() -> Relay:
+        return Relay(
+            upstream,
+            bind,
+            name=name,
+            machines=machine,
+            start_timeout=start_timeout,
+            transport=lock.transport(),
+            new_transport=credentials.transports(),
+            rights=lock.policy(),
+        )
+
+    session.run(_run(new_relay, as_json))
 
 
-async def _relay(
-    upstream: list[str],
-    bind: str,
-    machines: list[str] | None,
-    name: str,
-    start_timeout: float,
-    as_json: bool,
-) -> None:
-    relay = Relay(upstream, bind, name=name, machines=machines, start_timeout=start_timeout)
+async def _run(new_relay: Callable[[], Relay], as_json: bool) -> None:
+    from amzmq.cli import session
+
+    relay = new_relay()  # on the event loop, where its sockets are
     with session.stop_signals() as stopped:
         async with relay:
             infos = relay.infos()

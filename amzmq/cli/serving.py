@@ -1,4 +1,4 @@
-"""The ``serve`` command: expose a machine from Python code."""
+"""Serving a machine that Python code names."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import importlib
 import os
 import sys
 from collections.abc import Awaitable
-from typing import Annotated
 
-import typer
-
-from amzmq.cli import session
-from amzmq.cli.arguments import AsJson, print_json
+from amzmq.cli.arguments import print_json
+from amzmq.cli.security import Lock
+from amzmq.cli.session import stop_signals
 from amzmq.cli.waits import first_of
 from amzmq.errors import AmzmqError
 from amzmq.machine import Machine
@@ -22,33 +20,20 @@ class NotServable(AmzmqError):
     """The target names no machine; the message says why."""
 
 
-def serve(
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODULE:MACHINE", help="A machine, or a function that makes one, in a module."
-        ),
-    ],
-    bind: Annotated[
-        str, typer.Option(help="Where to listen; the feed takes the port after it, port 0 is any.")
-    ] = "tcp://127.0.0.1:7701",
-    as_json: AsJson = False,
-) -> None:
-    """Serve a machine until Ctrl-C, SIGTERM, or until it is disposed.
+async def run(target: str, bind: str, lock: Lock, as_json: bool) -> None:
+    """Serve until a signal, or until the machine is disposed.
 
-    The module is looked for in the current folder first. The line with the address is printed
-    once clients may connect.
-
-    Example: amzmq serve door:machine --bind tcp://127.0.0.1:7701
+    Raises:
+        NotServable: The target names no machine.
+        SecurityUnfit: A key cannot be used.
+        AddressInUse: Somebody else listens there.
+        Insecure: Strangers could connect.
     """
-    session.run(_serve(target, bind, as_json))
-
-
-async def _serve(target: str, bind: str, as_json: bool) -> None:
-    with session.stop_signals() as stopped:
+    with stop_signals() as stopped:
         # On the event loop, so that async handlers can be bound by the module.
         machine = await load(target)
-        async with Mux(machine, bind=bind) as mux:
+        mux = Mux(machine, bind=bind, transport=lock.transport(), rights=lock.policy())
+        async with mux:
             if as_json:
                 print_json({"id": machine.id, "addr": mux.addr, "feed": mux.feed_addr})
             else:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import enum
 import os
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from amzmq.cli.arguments import AsJson, print_json
+from amzmq.cli.groups import grouped
 from amzmq.cli.outcome import NOT_ASKED, fail, one_line_errors
+from amzmq.cli.security import Credentials, Lock
 
 if TYPE_CHECKING:
     from amzmq.sidecar.config import Config
@@ -21,10 +23,16 @@ if TYPE_CHECKING:
 
 CONFIG_VARIABLE = "AMZMQ_SIDECAR_CONFIG"
 
+_KEYS = {field.name for group in (Credentials, Lock) for field in dataclasses.fields(group)}
+
 _EXTRA = ("starlette", "uvicorn", "prometheus_client")
 
 
+# The variables of single commands would win over the file; those of the daemon stand between.
+@partial(grouped, environment=False)
 def sidecar(
+    credentials: Credentials,
+    lock: Lock,
     command: Annotated[
         list[str] | None, typer.Argument(metavar="[-- CMD ...]", help="What --exec runs.")
     ] = None,
@@ -57,9 +65,10 @@ def sidecar(
     """Run jobs beside an application: run it, watch it, show its states.
 
     The configuration is made of a file, the environment (AMZMQ_SIDECAR_HTTP and so on for every
-    key of [daemon]) and flags; the later ones win. SIGTERM ends it in good order, SIGHUP reads
-    the file again. Exit status: that of the main job, e.g. of CMD; 0 without one; 2 if it
-    cannot start.
+    key of [daemon]) and flags; the later ones win. The keys are for all jobs that name none in the
+    file: --key and --server-key for whom relay jobs follow, the others for who follows this.
+    SIGTERM ends it in good order, SIGHUP reads the file again. Exit status: that of the main job,
+    e.g. of CMD; 0 without one; 2 if it cannot start.
 
     Example: amzmq sidecar --exec -- python3 -m http.server 8000
     """
@@ -71,6 +80,8 @@ def sidecar(
         "log_level": log_level,
         "log_json": log_json,
     }
+    for group in (credentials, lock):
+        daemon_flags |= {key: value or None for key, value in dataclasses.asdict(group).items()}
     exec_flags: dict[str, object] = {}
     if run_exec:
         if not command:
@@ -118,6 +129,8 @@ def _run(
 def _serve(config: Config, sources: Sources) -> int:
     if missing := [name for name in _EXTRA if find_spec(name) is None]:
         fail(f"the sidecar needs {' and '.join(missing)}: pip install 'amzmq[daemon]'")
+    import asyncio
+
     from amzmq.sidecar import logs
     from amzmq.sidecar.daemon import Sidecar
     from amzmq.sidecar.loading import load
@@ -133,18 +146,33 @@ def _serve(config: Config, sources: Sources) -> int:
 
 
 def _print(config: Config, as_json: bool) -> None:
-    """What would run, with every default."""
+    """What would run, with every default, and who could reach it."""
+    told = _secured(config)
     if as_json:
-        print_json(_plain(config))
+        plain = _plain(config)
+        assert isinstance(plain, dict)
+        print_json({**plain, "secured": told})
         return
     daemon = config.daemon
-    print(f"{daemon.name}: {daemon.bind}, http {daemon.http}")
+    print(f"{daemon.name}: {daemon.bind}, http {daemon.http}; {told[daemon.name]}")
     for name, job in config.jobs.items():
-        told = _plain(job)
-        assert isinstance(told, dict)
-        settings = " ".join(f"{key}={value!r}" for key, value in told.items() if value)
+        settings = _plain(job)
+        assert isinstance(settings, dict)
+        shown = " ".join(
+            f"{key}={value!r}" for key, value in settings.items() if value and key not in _KEYS
+        )
         kind = type(job).__name__.removesuffix("Config").lower()
-        print(f"{name}: {kind} {settings}")
+        print(f"{name}: {kind} {shown}; {told[name]}")
+
+
+def _secured(config: Config) -> dict[str, str]:
+    """How each machine is locked, by the names of the daemon and its jobs."""
+    told = {config.daemon.name: config.daemon.lock.told(config.daemon.bind)}
+    for name, job in config.jobs.items():
+        told[name] = job.lock.told(job.bind) if job.bind else f"as {config.daemon.name}"
+        if following := getattr(job, "credentials", None):
+            told[name] += f"; upstream: {following.told()}"
+    return told
 
 
 def _plain(value: object) -> object:

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from amzmq.cli import session
-from amzmq.cli.arguments import (
-    CONNECT_TIMEOUT,
-    Addr,
-    Args,
-    ConnectTimeout,
-    MachineId,
-    StateNames,
-    parse_args,
-)
+from amzmq.cli.arguments import Args, AsJson, Source, StateNames, parse_args, print_json
+from amzmq.cli.groups import grouped
 from amzmq.cli.outcome import BAD
-from amzmq.machine import Wait
-from amzmq.rpc.client.client import Client
-from amzmq.rpc.replica.netmach import NetworkMachine
+
+if TYPE_CHECKING:
+    from amzmq.machine import Wait
+    from amzmq.rpc.client.client import Client
+    from amzmq.rpc.replica.netmach import NetworkMachine
 
 Timeout = Annotated[
     float | None,
@@ -29,13 +22,13 @@ Timeout = Annotated[
 ]
 
 
+@grouped
 def when(
-    addr: Addr,
+    source: Source,
     states: StateNames,
     timeout: Timeout = None,
     arg: Args = None,
-    machine: MachineId = "",
-    connect_timeout: ConnectTimeout = CONNECT_TIMEOUT,
+    as_json: AsJson = False,
 ) -> None:
     """Wait until all the states are active at once. Exit status 1 when the time runs out.
 
@@ -53,39 +46,33 @@ def when(
         return replica.when(*states) if args is None else replica.when_args_of(states[0], args)
 
     problem = f"{' '.join(states)} not active" + ("" if args is None else f" with {args}")
-    _wait(addr, machine, connect_timeout, condition, timeout, problem)
+    _wait(source, condition, timeout, as_json, problem)
 
 
+@grouped
 def when_not(
-    addr: Addr,
-    states: StateNames,
-    timeout: Timeout = None,
-    machine: MachineId = "",
-    connect_timeout: ConnectTimeout = CONNECT_TIMEOUT,
+    source: Source, states: StateNames, timeout: Timeout = None, as_json: AsJson = False
 ) -> None:
     """Wait until all the states are inactive at once. Exit status 1 when the time runs out.
 
     Example: amzmq when-not tcp://127.0.0.1:7701 Busy Starting --timeout 30
     """
-    _wait(
-        addr,
-        machine,
-        connect_timeout,
-        lambda replica: replica.when_not(*states),
-        timeout,
-        f"{' '.join(states)} not inactive",
-    )
+    problem = f"{' '.join(states)} not inactive"
+    _wait(source, lambda replica: replica.when_not(*states), timeout, as_json, problem)
 
 
 def _wait(
-    addr: str,
-    machine: str,
-    connect_timeout: float,
+    source: Source,
     condition: Callable[[NetworkMachine], Wait],
     timeout: float | None,
+    as_json: bool,
     problem: str,
 ) -> None:
-    async def question(client: Client) -> tuple[bool, str]:
+    import asyncio
+
+    from amzmq.cli import session
+
+    async def question(client: Client) -> tuple[bool, str, dict[str, int]]:
         replica = client.net_mach
         wait = condition(replica)
         if not wait.done():  # a timeout of 0 is a plain question
@@ -94,11 +81,13 @@ def _wait(
                     await session.while_connected(client, wait)
             except TimeoutError:
                 pass  # told by the wait
-        return wait.done(), str(replica)
+        return wait.done(), str(replica), replica.clock()
 
-    met, now = session.run(session.ask(addr, connect_timeout, machine, question))
-    if met:
+    met, now, clock = session.run(session.ask(source, question))
+    if as_json:
+        print_json({"met": met, "clock": clock})
+    elif met:
         print(now)
-        return
-    typer.echo(f"amzmq: {problem} within {timeout:g} s: {now}", err=True)
-    raise typer.Exit(BAD)
+    if not met:
+        typer.echo(f"amzmq: {problem} within {timeout:g} s: {now}", err=True)
+        raise typer.Exit(BAD)

@@ -118,7 +118,9 @@ class ExecJob:
             IdTaken: Another machine of this id is shown already.
             AddressInUse: Somebody else listens at its address.
         """
-        self._exposed = await self._host.directory.serve(self.mach, self.config.bind)
+        self._exposed = await self._host.directory.serve(
+            self.mach, self.config.bind, self.config.lock
+        )
         self._living = asyncio.create_task(self._live(), name=f"sidecar.{self.name}")
 
     async def stop(self, signal: int | None = None) -> None:

@@ -50,7 +50,9 @@ class AttachJob:
             target = self.config.target
             raise NotServable(f"{target} has ended; name a function that makes a new machine")
         try:
-            self._exposed = await self._host.directory.serve(machine, self.config.bind)
+            self._exposed = await self._host.directory.serve(
+                machine, self.config.bind, self.config.lock
+            )
         except BaseException:
             machine.dispose()
             raise

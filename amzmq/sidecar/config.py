@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Any
 
+from amzmq.cli.security import Credentials, Lock
 from amzmq.sidecar import checks
 
 
@@ -47,6 +48,47 @@ def _checked(check: object, default: Any) -> Any:
 
 def _needed(check: object) -> Any:
     return field(metadata={"check": check, "filled": True})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingConfig:
+    """How what is served is locked: each file is one of this host, as the daemon sees it.
+
+    Attributes:
+        bind_key: The secret key that it is served with.
+        clients: Folder with the .pub files of who may connect, or "any" for whoever has the
+            public key.
+        rights: What each of them may do: a TOML file.
+        insecure: Whether it is served without keys, also where others than this host reach it.
+    """
+
+    bind_key: str = _checked(checks.argument, "")
+    clients: str = _checked(checks.argument, "")
+    rights: str = _checked(checks.argument, "")
+    insecure: bool = False
+
+    @property
+    def lock(self) -> Lock:
+        """The same, ready for use."""
+        return Lock(self.bind_key, self.clients, self.rights, self.insecure)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowingConfig(ServingConfig):
+    """With which keys others are followed, and how what comes of that is locked.
+
+    Attributes:
+        server_key: The public key of whom is followed: its text, or a .pub file.
+        key: Our secret key's file; a new key each time if empty.
+    """
+
+    server_key: str = _checked(checks.argument, "")
+    key: str = _checked(checks.argument, "")
+
+    @property
+    def credentials(self) -> Credentials:
+        """The same, ready for use."""
+        return Credentials(self.server_key, self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +164,7 @@ _HANDED_ON = ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGQUIT", "SIGWINCH")
 
 
 @dataclass(frozen=True, slots=True)
-class ExecConfig:
+class ExecConfig(ServingConfig):
     """Runs and watches an application.
 
     Attributes:
@@ -161,7 +203,7 @@ class ExecConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class AttachConfig:
+class AttachConfig(ServingConfig):
     """Exposes a machine from Python code.
 
     Attributes:
@@ -174,7 +216,7 @@ class AttachConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class RelayConfig:
+class RelayConfig(FollowingConfig):
     """Follows machines elsewhere and serves them here.
 
     Attributes:
@@ -198,8 +240,8 @@ KINDS: dict[JobKind, type[ExecConfig] | type[AttachConfig] | type[RelayConfig]] 
 
 
 @dataclass(frozen=True, slots=True)
-class DaemonConfig:
-    """The daemon itself.
+class DaemonConfig(FollowingConfig):
+    """The daemon itself; its keys are also those of the jobs that name none.
 
     Attributes:
         name: Id of its own machine.

@@ -6,17 +6,22 @@ import enum
 import logging
 from collections.abc import Callable, Iterator, Mapping
 
+from amzmq.cli.security import Lock
 from amzmq.errors import AmzmqError, NotConnected
 from amzmq.machine import Machine
 from amzmq.machine.api import Api
 from amzmq.rpc.relay.upstream import STALE
 from amzmq.rpc.replica.netmach import NetworkMachine
 from amzmq.rpc.server.mux import Mux
+from amzmq.sidecar import beside
 from amzmq.sidecar.instance import Claim
 from amzmq.sidecar.journal import Journal
 from amzmq.wire.codec import Value
 
 _log = logging.getLogger("amzmq.sidecar")
+
+
+UNLOCKED = Lock()
 
 
 class IdTaken(AmzmqError):
@@ -129,22 +134,23 @@ class Directory:
         """The machine of this id."""
         return self._exposed.get(id)
 
-    async def open(self, machine: Machine, bind: str) -> Exposed:
+    async def open(self, machine: Machine, bind: str, lock: Lock = UNLOCKED) -> Exposed:
         """Serve and show the daemon's own machine, at the address that others may share.
 
         Raises:
             AddressInUse: Somebody else listens there.
         """
-        exposed = await self.serve(machine, bind)
+        exposed = await self.serve(machine, bind, lock)
         self._common = exposed.mux
         return exposed
 
-    async def serve(self, machine: Machine, bind: str) -> Exposed:
+    async def serve(self, machine: Machine, bind: str, lock: Lock = UNLOCKED) -> Exposed:
         """Serve a machine of this process and show it.
 
         Args:
             machine: The machine.
             bind: Its own address; where the daemon's machine is if empty.
+            lock: Who may connect there.
 
         Raises:
             IdTaken: There is one of this id.
@@ -154,8 +160,14 @@ class Directory:
         if not bind:
             return self._serve_beside(machine)
         claim = Claim.on(bind, self.name)
-        mux = Mux(machine, bind=bind)
         try:
+            mux = Mux(
+                machine,
+                bind=bind,
+                heartbeat=beside.heartbeat(bind),
+                transport=beside.transport(lock, bind),
+                rights=lock.policy(),
+            )
             await mux.start()
         except BaseException:
             if claim is not None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast, get_type_hints
 
-from amzmq.sidecar import checks
+from amzmq.sidecar import checks, keys
 from amzmq.sidecar.config import (
     KINDS,
     Config,
@@ -70,8 +70,9 @@ def load(sources: Sources) -> Config:
         assert daemon is not None
         config = Config(daemon, jobs)
         _check_together(reader, config)
+        keys.check(reader, config)
         if not reader.mistakes:
-            return config
+            return keys.handed_down(config)
     raise ConfigInvalid(*reader.mistakes)
 
 

@@ -13,7 +13,7 @@ import ctypes
 import logging
 import os
 import signal
-import subprocess
+import subprocess  # nosec B404  # starting a command is what it is for
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +76,7 @@ class Child:
         self.stdout, write_out = os.pipe()
         self.stderr, write_err = os.pipe()
         try:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # nosec B603  # of the operator, and without a shell
                 launch.command,
                 cwd=launch.cwd or None,
                 env=dict(launch.env),
@@ -168,6 +168,7 @@ class Children:
 async def end(child: Child, number: int, grace: float) -> None:
     """Ask a process and its group to end, and kill them if they do not within the grace."""
     child.signal(number)
+    child.signal(signal.SIGCONT)  # who is stopped hears of nothing before
     if await _ended_within(child, grace):
         return
     _log.warning("process %d did not end within %g s: it is killed", child.pid, grace)
@@ -204,6 +205,7 @@ async def end_leftovers(session: int, mark: str, number: int, grace: float) -> i
             names = " ".join(map(str, found))
             _log.info("left behind is %s: %s", names, signal.Signals(number_now).name)
             _send(found, number_now)
+            _send(found, signal.SIGCONT)
             await _gone(found, seconds)
             found = _leftovers(session, mark)
     if found:

@@ -11,6 +11,7 @@ from amzmq.errors import AmzmqError, ConnectFailed, NotConnected, Refused
 from amzmq.machine import Machine
 from amzmq.rpc.relay.relay import Relay
 from amzmq.rpc.relay.upstream import RelayLoop
+from amzmq.sidecar import beside
 from amzmq.sidecar.config import BackoffConfig, RelayConfig
 from amzmq.sidecar.directory import Exposed
 from amzmq.sidecar.host import Host
@@ -123,8 +124,17 @@ class RelayJob:
 
     async def _started(self) -> Relay:
         """A relay that is level with upstream, however long that takes."""
+        lock, new_transport = self.config.lock, self.config.credentials.transports()
         while True:
-            relay = Relay(self.config.upstream, self.config.bind, machines=self._machines)
+            relay = Relay(
+                self.config.upstream,
+                self.config.bind,
+                machines=self._machines,
+                heartbeat=beside.heartbeat(self.config.bind),
+                transport=beside.transport(lock, self.config.bind),
+                new_transport=new_transport,
+                rights=lock.policy(),
+            )
             try:
                 await relay.start()
             except _UPSTREAM as error:

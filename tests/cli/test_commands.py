@@ -10,12 +10,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from amzmq.cli.app import app
+from amzmq.cli.arguments import Source
+from amzmq.cli.showing import show_changes, show_payloads
+from amzmq.errors import ConnectFailed
 from amzmq.machine import Machine, State
 from amzmq.rpc import Mux
-from tests.cli.command import TIMEOUT, amzmq, interrupt, one_line, running
+from tests.cli.background import in_background, serving
+from tests.cli.command import TIMEOUT, amzmq, interrupt, invoke, one_line, running
+from tests.rpc.rig import until
 
 MODULE = """
 from amzmq.machine import Machine, State
@@ -58,93 +61,98 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def served(folder: Path) -> Iterator[str]:
+def door() -> Iterator[str]:
+    with in_background(lambda: serving("door")) as served:
+        yield served.addr
+
+
+def test_states_of_a_served_module_are_changed_shown_and_waited_for(folder: Path) -> None:
     serve = ("serve", "door:machine", "--bind", "tcp://127.0.0.1:0", "--json")
     with running(*serve, cwd=folder) as process:
         assert process.stdout is not None
         said = json.loads(process.stdout.readline())
         assert said["id"] == "door"
-        yield said["addr"]
+        served = said["addr"]
+
+        changed = amzmq("add", served, "Open", "Alarm", "--arg", "user=42", "--json")
+        assert changed.returncode == 0, changed.stderr
+        answer = json.loads(one_line(changed.stdout))
+        assert answer["result"] == "executed"
+        assert answer["clock"]["Open"] == answer["clock"]["Alarm"] == 1
+        assert invoke("when", served, "Known", "--timeout", "20").returncode == 0
+
         interrupt(process)
         assert process.returncode == 0
 
 
-def test_states_are_changed_shown_and_waited_for(served: str) -> None:
-    changed = amzmq("add", served, "Open", "Alarm", "--arg", "user=42", "--json")
-    assert changed.returncode == 0, changed.stderr
-    answer = json.loads(one_line(changed.stdout))
-    assert answer["result"] == "executed"
-    assert answer["clock"]["Open"] == answer["clock"]["Alarm"] == 1
-
-    assert amzmq("when", served, "Known", "--timeout", "20").returncode == 0
-
-    canceled = amzmq("add", served, "Alarm", "Closed")
+def test_a_mutation_that_is_canceled_is_status_1(door: str) -> None:
+    canceled = invoke("add", door, "Alarm", "Closed")
     assert canceled.returncode == 1
     assert canceled.stdout.startswith("canceled ")
 
-    shown = json.loads(one_line(amzmq("inspect", served, "--json").stdout))
+
+def test_json_shows_each_state_with_its_relations(door: str) -> None:
+    shown = json.loads(one_line(invoke("inspect", door, "--json").stdout))
     assert shown["id"] == "door"
-    assert shown["states"]["Open"]["active"] is True
+    assert shown["states"]["Closed"]["active"] is True
     assert shown["states"]["Alarm"]["require"] == ["Open"]
 
-    late = amzmq("when", served, "Closed", "--timeout", "0.1")
+
+def test_a_wait_whose_time_runs_out_is_status_1_and_says_how_it_is(door: str) -> None:
+    late = invoke("when", door, "Open", "--timeout", "0.1")
     assert late.returncode == 1
-    assert "Closed not active within 0.1 s" in one_line(late.stderr)
+    assert "Open not active within 0.1 s: (Start:1 Closed:1)" in one_line(late.stderr)
+    told = invoke("when", door, "Open", "--timeout", "0", "--json")
+    assert told.returncode == 1
+    assert json.loads(one_line(told.stdout))["met"] is False
 
 
-def invoke(*args: str) -> tuple[int, str, str]:
-    """Run a command in this process, which is quicker: status and outputs."""
-    result = CliRunner().invoke(app, args)
-    return result.exit_code, result.stdout, result.stderr
+def test_the_other_mutations(door: str) -> None:
+    def said(*args: str) -> str:
+        done = invoke(*args)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
 
-
-def test_the_other_mutations(served: str) -> None:
-    assert invoke("toggle", served, "Bell") == (0, "executed (Start:1 Closed:1 Bell:1)\n", "")
-    assert invoke("remove", served, "Bell") == (0, "executed (Start:1 Closed:1)\n", "")
-    assert invoke("set", served, "Open") == (0, "executed (Open:1)\n", "")
-    assert invoke("when-not", served, "Closed", "Bell", "--timeout", "0") == (0, "(Open:1)\n", "")
-    status, text, _ = invoke("inspect", served)
-    assert status == 0
+    assert said("toggle", door, "Bell") == "executed (Start:1 Closed:1 Bell:1)\n"
+    assert said("remove", door, "Bell") == "executed (Start:1 Closed:1)\n"
+    assert said("set", door, "Open") == "executed (Open:1)\n"
+    assert said("when-not", door, "Closed", "Bell", "--timeout", "0") == "(Open:1)\n"
+    assert json.loads(said("when", door, "Open", "--json"))["met"] is True
+    text = said("inspect", door)
     assert text.startswith("0 Start\n")
     assert "1 Open\n" in text
 
-    status, _, said = invoke("add", served, "Opne")
-    assert status == 2
-    assert "Opne" in one_line(said)
+    unknown = invoke("add", door, "Opne")
+    assert unknown.returncode == 2
+    assert "Opne" in one_line(unknown.stderr)
 
 
-def test_ls_lists_the_machines_there(served: str) -> None:
-    status, text, _ = invoke("ls", served)
-    assert status == 0
-    head, row = text.splitlines()
+def test_ls_lists_the_machines_there(door: str) -> None:
+    listed = invoke("ls", door)
+    assert listed.returncode == 0
+    head, row = listed.stdout.splitlines()
     assert head.split("  ")[0] == "ID"
-    assert row.split() == ["door", "7", "2", "0", "0", "Start", "Closed"]
+    assert row.split() == ["door", "6", "2", "0", "0", "Start", "Closed"]
 
-    status, text, _ = invoke("ls", served, "--json")
-    (machine,) = json.loads(text)
+    (machine,) = json.loads(invoke("ls", door, "--json").stdout)
     assert (machine["id"], machine["time_sum"]) == ("door", 2)
     assert machine["active"] == ["Start", "Closed"]
 
 
 def test_ls_of_nobody_is_status_2() -> None:
-    status, _, said = invoke("ls", "tcp://127.0.0.1:9", "--connect-timeout", "0.2")
-    assert status == 2
-    assert "tcp://127.0.0.1:9" in one_line(said)
+    done = invoke("ls", "tcp://127.0.0.1:9", "--connect-timeout", "0.2")
+    assert done.returncode == 2
+    assert "tcp://127.0.0.1:9" in one_line(done.stderr)
 
 
 @pytest.mark.parametrize(
     "line", ["add Bell", "inspect", "when Start", "when-not Open", "payloads", "watch"]
 )
-def test_each_command_takes_the_machine_that_is_named_and_no_other(served: str, line: str) -> None:
+def test_each_command_takes_the_machine_that_is_named_and_no_other(door: str, line: str) -> None:
     command, *states = line.split()
-    status, _, said = invoke(command, served, *states, "--machine", "gate")
-    assert status == 2
-    assert "no machine 'gate'" in one_line(said)
-
-
-def test_the_machine_that_is_named_is_asked(served: str) -> None:
-    assert invoke("add", served, "Bell", "--machine", "door")[0] == 0
-    assert invoke("when", served, "Bell", "--machine", "door", "--timeout", "0")[0] == 0
+    done = invoke(command, door, *states, "--machine", "gate")
+    assert done.returncode == 2
+    assert "no machine 'gate'" in one_line(done.stderr)
 
 
 async def test_when_waits_for_an_activation_with_the_arguments_given() -> None:
@@ -159,30 +167,26 @@ async def test_when_waits_for_an_activation_with_the_arguments_given() -> None:
                 with suppress(subprocess.TimeoutExpired):
                     await asyncio.to_thread(waiting.wait, 0.1)
             assert waiting.returncode == 0
-        other = ("when", mux.addr, "Bell", "--arg", "user=43", "--timeout", "0.2")
-        late = await asyncio.to_thread(amzmq, *other)
+        other = ("when", mux.addr, "Bell", "--arg", "user=43", "--timeout", "0.1")
+        late = await asyncio.to_thread(invoke, *other)
         assert late.returncode == 1
-        assert "Bell not active with {'user': 43} within 0.2 s" in one_line(late.stderr)
+        assert "Bell not active with {'user': 43} within 0.1 s" in one_line(late.stderr)
     machine.dispose()
 
 
-async def test_one_of_several_machines_is_named() -> None:
-    door, lamp = (Machine({"Start": State(), "On": State()}, id=id) for id in ("door", "lamp"))
-    async with Mux([door, lamp]) as mux:
-        listed = await asyncio.to_thread(amzmq, "ls", mux.addr, "--json")
-        assert [machine["id"] for machine in json.loads(listed.stdout)] == ["door", "lamp"]
-        added = await asyncio.to_thread(amzmq, "add", mux.addr, "On", "--machine", "lamp")
-        assert added.returncode == 0
-        assert (door.is_("On"), lamp.is_("On")) == (False, True)
-        default = await asyncio.to_thread(amzmq, "inspect", mux.addr, "--json")
-        assert json.loads(default.stdout)["id"] == "door"
-    door.dispose()
-    lamp.dispose()
+def test_one_of_several_machines_is_named() -> None:
+    with in_background(lambda: serving("door", "lamp")) as served:
+        listed = json.loads(invoke("ls", served.addr, "--json").stdout)
+        assert [machine["id"] for machine in listed] == ["door", "lamp"]
+        assert invoke("add", served.addr, "Bell", "--machine", "lamp").returncode == 0
+        assert invoke("when", served.addr, "Bell", "--machine", "lamp").returncode == 0
+        assert invoke("when-not", served.addr, "Bell", "--machine", "door").returncode == 0
+        assert json.loads(invoke("inspect", served.addr, "--json").stdout)["id"] == "door"
 
 
 def test_nobody_there_is_status_2_in_one_line() -> None:
     # Port 9 is "discard": nobody serves a machine there.
-    done = amzmq("inspect", "tcp://127.0.0.1:9", "--connect-timeout", "0.3")
+    done = invoke("inspect", "tcp://127.0.0.1:9", "--connect-timeout", "0.3")
     assert done.returncode == 2
     assert done.stdout == ""
     assert "no source at tcp://127.0.0.1:9" in one_line(done.stderr)
@@ -210,57 +214,87 @@ async def readline(process: subprocess.Popen[str]) -> str:
     return await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), TIMEOUT)
 
 
-async def test_watch_and_payloads_print_a_line_for_each() -> None:
-    machine = Machine({"Start": State(), "Bell": State(multi=True)}, id="bell")
-    machine.add("Start")
-    async with Mux(machine) as mux:
-        with (
-            running("watch", mux.addr) as plain,
-            running("watch", mux.addr, "--json") as watch,
-            running("payloads", mux.addr, "price", "--json") as payloads,
-        ):
-            assert (await readline(plain)).endswith(" +Start (Start:1)\n")
-            assert json.loads(await readline(watch))["activated"] == ["Start"]
-            machine.add("Bell")
-            assert (await readline(plain)).endswith(" +Bell (Start:1 Bell:1)\n")
+class Printed:
+    """The lines that a command in this process has printed so far."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self._text = ""
+
+    async def line(self) -> str:
+        def is_whole() -> bool:
+            self._text += self._capsys.readouterr().out
+            return "\n" in self._text
+
+        await until(is_whole)
+        line, _, self._text = self._text.partition("\n")
+        return line
+
+
+async def ended(showing: asyncio.Task[None]) -> None:
+    """End what is shown, as a signal does."""
+    signal.raise_signal(signal.SIGINT)
+    await asyncio.wait_for(showing, TIMEOUT)
+
+
+async def test_watch_prints_a_line_for_each_change(capsys: pytest.CaptureFixture[str]) -> None:
+    async with serving("door") as door:
+        printed, machine = Printed(capsys), door.machine
+        plain = asyncio.create_task(show_changes(Source(door.addr), as_json=False))
+        assert (await printed.line()).endswith(" +Start +Closed (Start:1 Closed:1)")
+        machine.add("Bell")
+        assert (await printed.line()).endswith(" +Bell (Start:1 Closed:1 Bell:1)")
+        machine.add("Bell")
+        assert (await printed.line()).endswith(" *Bell (Start:1 Closed:1 Bell:3)")
+        await ended(plain)
+
+
+async def test_watch_prints_json_for_programs_until_ctrl_c() -> None:
+    async with serving("door") as door:
+        machine = door.machine
+        with running("watch", door.addr, "--json") as watch:
+            assert json.loads(await readline(watch))["activated"] == ["Start", "Closed"]
+            machine.add("Open")
             assert json.loads(await readline(watch)) == {
-                "activated": ["Bell"],
-                "deactivated": [],
-                "ticked": {"Bell": 1},
+                "activated": ["Open"],
+                "deactivated": ["Closed"],
+                "ticked": {"Open": 1, "Closed": 2},
             }
-            machine.add("Bell")
-            assert (await readline(plain)).endswith(" *Bell (Start:1 Bell:3)\n")
-            async with asyncio.timeout(TIMEOUT):
-                while len(mux.clients) < 3 or any(mux.clients.values()):
-                    await asyncio.sleep(0.05)
-            mux.send_payload("other", 1)
-            mux.send_payload("price", {"usd": 1.5, "raw": b"\x01"})
-            payload = json.loads(await readline(payloads))
-            assert payload["name"] == "price"
-            assert payload["data"] == {"usd": 1.5, "raw": "01"}
-            assert payload["source"] == "bell"
-            for process in (plain, watch, payloads):
-                _, stderr = await asyncio.to_thread(interrupt, process)
-                assert (process.returncode, stderr) == (0, "")
-    machine.dispose()
+            _, stderr = await asyncio.to_thread(interrupt, watch)
+            assert (watch.returncode, stderr) == (0, "")
 
 
-async def test_watch_gives_up_when_the_source_is_gone() -> None:
-    machine = Machine({"Start": State()}, id="gone")
-    async with Mux(machine) as mux:
-        with running("watch", mux.addr, "--connect-timeout", "1") as watch:
-            assert await readline(watch)
-            await mux.stop()
-            _, stderr = await asyncio.to_thread(watch.communicate, timeout=TIMEOUT)
-    assert watch.returncode == 2
-    assert "no source at" in one_line(stderr)
-    machine.dispose()
+async def test_payloads_prints_those_of_the_names_that_are_given(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with serving("door") as door:
+        printed = Printed(capsys)
+        showing = asyncio.create_task(show_payloads(Source(door.addr), ["price"], as_json=True))
+        await until(lambda: door.mux.metrics()["syncs"] and not any(door.mux.clients.values()))
+        door.mux.send_payload("other", 1)
+        door.mux.send_payload("price", {"usd": 1.5, "raw": b"\x01"})
+        payload = json.loads(await printed.line())
+        assert payload["name"] == "price"
+        assert payload["data"] == {"usd": 1.5, "raw": "01"}
+        assert payload["source"] == "door"
+        await ended(showing)
+
+
+async def test_watch_gives_up_when_the_source_is_gone(capsys: pytest.CaptureFixture[str]) -> None:
+    async with serving("door") as door:
+        printed = Printed(capsys)
+        source = Source(door.addr, connect_timeout=0.3)
+        showing = asyncio.create_task(show_changes(source, as_json=False))
+        assert "Start" in await printed.line()
+        await door.mux.stop()
+        with pytest.raises(ConnectFailed, match="no source at"):
+            await asyncio.wait_for(showing, TIMEOUT)
 
 
 async def test_a_reader_that_goes_away_ends_watch_quietly() -> None:
-    machine = Machine({"Start": State(), "Bell": State(multi=True)}, id="head")
-    async with Mux(machine) as mux:
-        with running("watch", mux.addr) as watch:
+    async with serving("door") as door:
+        machine = door.machine
+        with running("watch", door.addr) as watch:
             assert await readline(watch)
             assert watch.stdout is not None
             watch.stdout.close()
@@ -268,4 +302,3 @@ async def test_a_reader_that_goes_away_ends_watch_quietly() -> None:
             assert watch.stderr is not None
             assert await asyncio.to_thread(watch.stderr.read) == ""
             assert await asyncio.to_thread(watch.wait, TIMEOUT) == 0
-    machine.dispose()

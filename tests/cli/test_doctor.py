@@ -6,7 +6,6 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -14,9 +13,11 @@ from amzmq.cli.diagnosis import Case, Finding, Level, diagnose, judge_counts, ju
 from amzmq.machine import Machine, State
 from amzmq.net import AnyKey, Keys, TrafficMeter, ZmqTransport
 from amzmq.rpc import Mux
-from amzmq.wire.control import Refusal, RefusalCode, to_frame
-from amzmq.wire.feed import STREAM_ID_SIZE, UPDATE_BYTE
-from tests.cli.command import amzmq, one_line, running
+from amzmq.wire.control import PROTOCOL_VERSION, Refusal, RefusalCode, Welcome, to_frame
+from amzmq.wire.feed import STREAM_ID_SIZE, FeedKind, Update, parse_body
+from amzmq.wire.journal import JournalLimits
+from tests.cli.background import in_background, serving
+from tests.cli.command import invoke, one_line
 
 TIMEOUT = 30.0
 BRIEF = {"timeout": 3.0, "seconds": 0.3}
@@ -47,11 +48,10 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 class Feed:
-    """Stands at another host before a Mux's feed, and drops what it is told to."""
+    """Stands at another host before a Mux's feed, and changes or drops what it is told to."""
 
-    def __init__(self, mux: Mux, drops: Callable[[bytes], bool]) -> None:
-        self.dropped = 0
-        self._drops = drops
+    def __init__(self, mux: Mux, flaw: Callable[[bytes], bytes | None]) -> None:
+        self._flaw = flaw
         self._transport = ZmqTransport()
         port = mux.feed_addr.rpartition(":")[2]
         self._subscriber = self._transport.subscriber(mux.feed_addr, self._on_frames)
@@ -65,10 +65,9 @@ class Feed:
 
     def _on_frames(self, frames: Sequence[bytes]) -> None:
         for frame in frames:
-            if self._drops(frame):
-                self.dropped += 1
-            else:
-                self._publisher.send(frame)
+            passed_on = self._flaw(frame)
+            if passed_on is not None:
+                self._publisher.send(passed_on)
 
     async def close(self) -> None:
         await self._transport.close()
@@ -113,8 +112,9 @@ def closed_port() -> str:
 
 
 async def test_nothing_is_wrong_with_a_source_that_works() -> None:
-    async with Mux(door()) as mux:
-        findings = await examine(mux.addr, seconds=2.5, slow=5.0)
+    async with Mux(door(), heartbeat=0.2) as mux:
+        findings = await examine(mux.addr, seconds=0.5, slow=5.0)
+    assert "not judged" not in findings["heartbeat"].what
     assert {finding.level for finding in findings.values()} == {Level.OK}, findings
     assert list(findings) == [
         "port", "conversation", "round trip", "feed port", "heartbeat", "clock", "messages",
@@ -177,6 +177,14 @@ async def test_another_version_of_the_protocol_is_told_with_both_versions() -> N
     assert "another version" in error.what
     assert refusal.reason in error.what
     assert "same release" in error.remedy
+
+
+async def test_a_welcome_of_another_version_is_told_too() -> None:
+    welcome = Welcome(PROTOCOL_VERSION + 1, bytes(8), bytes(8), "tcp://127.0.0.1:1", "door", 1000)
+    async with router(to_frame(welcome)) as addr:
+        error = the_error(await examine(addr))
+    assert f"speaks protocol {PROTOCOL_VERSION + 1}" in error.what
+    assert f"here it is {PROTOCOL_VERSION}" in error.remedy
 
 
 async def test_the_feeds_port_is_told_from_the_conversations() -> None:
@@ -258,9 +266,9 @@ async def test_a_feed_port_that_cannot_be_reached_is_told_though_the_conversatio
 
 async def test_a_feed_that_takes_connections_and_carries_nothing_is_told() -> None:
     async with Mux(door()) as mux, elsewhere(mux) as meter:
-        feed = Feed(mux, lambda frame: True)
+        feed = Feed(mux, lambda frame: None)
         try:
-            error = the_error(await examine(meter.addr, timeout=1.0))
+            error = the_error(await examine(meter.addr, timeout=2.0))
         finally:
             await feed.close()
     assert error.check == "feed"
@@ -270,7 +278,7 @@ async def test_a_feed_that_takes_connections_and_carries_nothing_is_told() -> No
 async def test_a_feed_that_falls_silent_while_it_is_watched_is_told() -> None:
     async with Mux(door(), heartbeat=0.2) as mux, elsewhere(mux) as meter:
         is_silent = False
-        feed = Feed(mux, lambda frame: is_silent)
+        feed = Feed(mux, lambda frame: None if is_silent else frame)
         try:
             examined = asyncio.create_task(examine(meter.addr, seconds=20.0))
             await until(lambda: mux.metrics()["syncs"] > 0 or examined.done())
@@ -282,39 +290,83 @@ async def test_a_feed_that_falls_silent_while_it_is_watched_is_told() -> None:
     assert "was silent for" in error.what
 
 
-async def test_messages_that_the_feed_loses_are_counted() -> None:
-    source = door()
-    async with Mux(source) as mux, elsewhere(mux) as meter:
-        is_lossy = False
+class Once:
+    """Meets the first frame of a kind, once it is told to."""
 
-        def drops_one_update(frame: bytes) -> bool:
-            is_update = frame[STREAM_ID_SIZE : STREAM_ID_SIZE + 1] == UPDATE_BYTE
-            return is_lossy and is_update and not feed.dropped
+    def __init__(self, kind: FeedKind, change: Callable[[bytes], bytes | None]) -> None:
+        self.is_on = False
+        self.met = 0
+        self._kind = kind
+        self._change = change
 
-        feed = Feed(mux, drops_one_update)
+    def __call__(self, frame: bytes) -> bytes | None:
+        if not self.is_on or self.met or frame[STREAM_ID_SIZE] != self._kind:
+            return frame
+        self.met += 1
+        return self._change(frame)
+
+
+async def examine_with(flaw: Once, mux: Mux, act: Callable[[], object]) -> dict[str, Finding]:
+    """What is found where something happens while the feed is watched, and has a flaw."""
+    async with elsewhere(mux) as meter:
+        feed = Feed(mux, flaw)
         try:
-            examined = asyncio.create_task(examine(meter.addr, seconds=1.5, slow=5.0))
+            examined = asyncio.create_task(examine(meter.addr, seconds=0.5, slow=5.0))
             await until(lambda: mux.metrics()["syncs"] > 0 or examined.done())
-            is_lossy = True
+            flaw.is_on = True
             for _ in range(3):
-                source.add("Bell")
+                act()
                 mux.flush()
             findings = await examined
-            assert feed.dropped == 1
+            assert flaw.met == 1
+            return findings
         finally:
             await feed.close()
+
+
+async def test_messages_that_the_feed_loses_are_counted_as_drift_that_was_mended() -> None:
+    source = door()
+    async with Mux(source) as mux:
+        flaw = Once(FeedKind.UPDATE, lambda frame: None)
+        findings = await examine_with(flaw, mux, lambda: source.add("Bell"))
     assert findings["clock"].level is Level.WARNING
     assert "1 gaps" in findings["clock"].what
     assert findings["clock"].remedy
 
 
+async def test_a_clock_that_became_another_on_its_way_is_drift() -> None:
+    source = door()
+
+    def with_more_ticks(frame: bytes) -> bytes:
+        update = parse_body(frame[STREAM_ID_SIZE:])
+        assert isinstance(update, Update)
+        (index, ticks) = update.changes
+        return frame[:STREAM_ID_SIZE] + update._replace(changes=[index, ticks + 2]).body()
+
+    async with Mux(source) as mux:
+        flaw = Once(FeedKind.UPDATE, with_more_ticks)
+        findings = await examine_with(flaw, mux, lambda: source.add("Bell"))
+    assert findings["clock"].level is Level.WARNING
+    assert "1 mismatches" in findings["clock"].what
+    assert findings["messages"].level is Level.OK
+
+
+async def test_payloads_that_nobody_has_any_more_are_lost_and_told() -> None:
+    async with Mux(door(), journal=JournalLimits(messages=1)) as mux:
+        flaw = Once(FeedKind.PAYLOAD, lambda frame: None)
+        findings = await examine_with(flaw, mux, lambda: mux.send_payload("price", 1))
+    assert findings["messages"].level is Level.WARNING
+    assert "payloads_lost" in findings["messages"].what
+    assert "journal=" in findings["messages"].remedy
+
+
 async def test_a_slow_round_trip_is_a_warning_and_the_rest_is_still_checked() -> None:
     async with Mux(door()) as mux, elsewhere(mux) as meter:
-        meter.delay = 0.05
+        meter.delay = 0.01
         async with TrafficMeter(
             mux.feed_addr, bind=f"tcp://{ELSEWHERE}:{mux.feed_addr.rpartition(':')[2]}"
         ):
-            findings = await examine(meter.addr, slow=0.1)
+            findings = await examine(meter.addr, slow=0.02)
     assert findings["round trip"].level is Level.WARNING
     assert findings["messages"].level is Level.OK
 
@@ -340,23 +392,16 @@ def test_each_way_of_drifting_or_losing_is_named_with_its_count() -> None:
 
 
 def test_the_exit_status_is_1_when_something_is_wrong_and_the_remedy_stands_below() -> None:
-    done = amzmq("doctor", closed_port())
+    done = invoke("doctor", closed_port())
     assert done.returncode == 1
     what, remedy = done.stdout.splitlines()
     assert what.startswith("error")
     assert remedy.strip().startswith("-> ")
 
 
-def test_json_is_one_line_and_a_working_source_is_status_0(tmp_path: Path) -> None:
-    (tmp_path / "house.py").write_text(
-        "from amzmq import Machine, State\nmachine = Machine({'Open': State()}, id='door')\n",
-        encoding="utf-8",
-    )
-    serve = ("serve", "house:machine", "--bind", "tcp://127.0.0.1:0", "--json")
-    with running(*serve, cwd=tmp_path) as process:
-        assert process.stdout is not None
-        addr = json.loads(process.stdout.readline())["addr"]
-        done = amzmq("doctor", addr, "--json", "--seconds", "0.5", "--slow", "5")
+def test_json_is_one_line_and_a_working_source_is_status_0() -> None:
+    with in_background(lambda: serving("door")) as served:
+        done = invoke("doctor", served.addr, "--json", "--seconds", "0.2", "--slow", "5")
     assert done.returncode == 0, done.stdout + done.stderr
     said = json.loads(one_line(done.stdout))
     assert said["ok"] is True

@@ -28,7 +28,15 @@ COMMANDS = (
     "ls",
     "repl",
     "doctor",
+    "bench",
 )
+
+
+def test_every_command_is_listed_above() -> None:
+    names = {
+        info.name or info.callback.__name__ for info in app.registered_commands if info.callback
+    }
+    assert names == {*COMMANDS}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -67,6 +75,8 @@ def test_help_of_each_command_has_an_example(command: str) -> None:
         "doctor 127.0.0.1:7701",
         "doctor tcp://127.0.0.1:0",
         f"doctor {ADDR} --key some.key",
+        f"ls {ADDR} --key some.key",
+        f"relay {ADDR} --clients any",
         f"doctor {ADDR} --server-key no-such-file.pub",
         f"doctor {ADDR} --seconds 0",
     ],
@@ -107,6 +117,34 @@ def test_an_arg_is_json_where_it_is_json() -> None:
 def test_what_the_wire_has_becomes_json() -> None:
     value = {"at": 1, b"\x01": b"\xff", 3: [None, (True, "x")]}
     assert json.dumps(jsonable(value)) == '{"at": 1, "01": "ff", "3": [null, [true, "x"]]}'
+
+
+def completed(line: str) -> list[str]:
+    """What Tab offers in bash at the end of a line."""
+    words = line.split(" ")
+    variables = {
+        "_AMZMQ_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    result = CliRunner().invoke(app, [], prog_name="amzmq", env=variables)
+    assert result.exit_code == 0
+    return result.output.split()
+
+
+def test_tab_completes_commands_and_options() -> None:
+    assert completed("amzmq wa") == ["watch"]
+    assert completed("amzmq whe") == ["when", "when-not"]
+    assert completed(f"amzmq add {ADDR} Open --se") == ["--server-key"]
+    assert {"--exec", "--exec-bind"} == set(completed("amzmq sidecar --ex"))
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_of_a_shell_is_a_script_that_asks_the_command(shell: str) -> None:
+    variables = {"_AMZMQ_COMPLETE": f"source_{shell}"}
+    script = CliRunner().invoke(app, [], prog_name="amzmq", env=variables)
+    assert script.exit_code == 0
+    assert f"_AMZMQ_COMPLETE=complete_{shell}" in script.output
 
 
 def test_completion_for_the_users_shell_can_be_installed() -> None:

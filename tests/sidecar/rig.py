@@ -22,6 +22,7 @@ from amzmq.sidecar.host import Host
 from amzmq.sidecar.journal import Entry
 from amzmq.sidecar.output import Outlet
 from amzmq.sidecar.processes import Children
+from tests.examples.warm import Process, start
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 20.0
@@ -158,7 +159,7 @@ async def heard(events: AsyncIterator[Event], wanted: Callable[[Event], bool]) -
 class Daemon:
     """A running daemon: what it prints, and its HTTP."""
 
-    def __init__(self, process: asyncio.subprocess.Process, folder: Path) -> None:
+    def __init__(self, process: Process, folder: Path) -> None:
         self.process = process
         self.http = Http(folder / "http.sock")
         self.config = folder / "sidecar.toml"
@@ -196,8 +197,7 @@ class Daemon:
 
     def deafen(self) -> None:
         """Close our end of its standard output."""
-        transport = cast(Any, self.process)._transport.get_pipe_transport(1)
-        transport.close()
+        cast(Any, self.process.stdout)._transport.close()
 
     async def ended(self) -> int:
         """Its exit status, when it has ended and all is read."""
@@ -240,14 +240,10 @@ async def daemon(
 @asynccontextmanager
 async def started(folder: Path, *args: str, **env: str) -> AsyncIterator[Daemon]:
     """The command; with ``stdin`` as a pipe."""
-    process = await asyncio.create_subprocess_exec(
+    process = await start(
         *(PYTHON, "-W", "error", "-m", "amzmq", "sidecar", *args),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
         cwd=folder,
         env=environment(**{"XDG_RUNTIME_DIR": str(folder), **env}),
-        limit=1024 * 1024,
     )
     running = Daemon(process, folder)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from pathlib import Path
@@ -307,6 +308,39 @@ async def test_its_children_end_with_it_even_in_a_session_of_their_own(output: P
         printed = await rig.payloads("output")
     for pid in printed[0]["line"].split():
         assert not _is_alive(int(pid))
+
+
+async def test_what_it_left_behind_is_killed_if_it_ignores_the_signal(output: Path) -> None:
+    stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True)"
+    code = (
+        "import subprocess, sys, os\n"
+        f"command = [sys.executable, '-c', {(stubborn + '; time.sleep(1000)')!r}]\n"
+        "far = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE)\n"
+        "far.stdout.readline()\n"
+        "print(far.pid, flush=True)\n"
+        "os._exit(0)"
+    )
+    async with application(python(code, grace=0.1), output) as rig:
+        await rig.until("Exited")
+        (printed,) = await rig.payloads("output")
+    assert not _is_alive(int(printed["line"]))
+
+
+async def test_one_that_was_stopped_is_asked_to_end_like_any_other(
+    output: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "pid"
+    told = f"import os, time; open({str(path)!r}, 'w').write(str(os.getpid()))"
+    code = f"{told}; print('up', flush=True); time.sleep(1000)"
+    config = python(code, ready=ReadyConfig(line="up"), grace=PATIENCE_S)
+    async with application(config, output) as rig:
+        await rig.until("Ready")
+        pid = int(path.read_text())
+        os.kill(pid, signal.SIGSTOP)
+        await asyncio.to_thread(os.waitid, os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+        rig.mach.add("Stopping")
+        await rig.until("Exited")
+        assert rig.job.status == 128 + signal.SIGTERM
 
 
 async def test_it_is_told_who_it_is_and_gets_its_own_environment(

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +28,7 @@ from amzmq.sidecar.config import (
 from amzmq.sidecar.http.openapi import document
 from amzmq.sidecar.loading import EXEC_BIND, Sources, load
 from amzmq.sidecar.states import AppStates
+from tests.examples.warm import start
 from tests.ports import free_ports
 from tests.sidecar.rig import PATIENCE_S, ROOT, environment
 
@@ -163,21 +163,29 @@ def test_every_state_and_every_path_is_on_the_page() -> None:
         assert path in PAGE or path.rpartition("/")[2] in ("remove", "set", "toggle"), path
 
 
-def command(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "amzmq", "sidecar", *args],
-        cwd=folder,
-        env=environment(**env),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
+@dataclasses.dataclass
+class Done:
+    """A command that has ended, and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+async def command(folder: Path, *args: str, **env: str) -> Done:
+    process = await start(
+        *(sys.executable, "-m", "amzmq", "sidecar", *args), cwd=folder, env=environment(**env)
     )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    async with asyncio.timeout(PATIENCE_S):
+        out, err = await asyncio.gather(process.stdout.read(), process.stderr.read())
+        return Done(await process.wait(), out.decode(), err.decode())
 
 
-def test_a_check_prints_what_would_run_and_runs_nothing(tmp_path: Path) -> None:
+async def test_a_check_prints_what_would_run_and_runs_nothing(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text(blocks("example")[0], encoding="utf-8")
-    done = command(tmp_path, "--check", AMZMQ_SIDECAR_CONFIG="s.toml")
+    done = await command(tmp_path, "--check", AMZMQ_SIDECAR_CONFIG="s.toml")
     assert done.returncode == 0, done.stderr
     assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [
         "sidecar",
@@ -185,17 +193,17 @@ def test_a_check_prints_what_would_run_and_runs_nothing(tmp_path: Path) -> None:
         "door",
         "edge",
     ]
-    done = command(tmp_path, "--config", "s.toml", "--check", "--json", "--name", "other")
+    done = await command(tmp_path, "--config", "s.toml", "--check", "--json", "--name", "other")
     told = json.loads(done.stdout)
     assert told["daemon"]["name"] == "other"
     assert told["jobs"]["web"]["backoff"]["limit"] == 0
     assert os.listdir(tmp_path) == ["s.toml"]
 
 
-def test_mistakes_are_lines_and_status_2(tmp_path: Path) -> None:
+async def test_mistakes_are_lines_and_status_2(tmp_path: Path) -> None:
     text = '[daemon]\nlog_json = 1\n[jobs.a]\nkind = "exec"\ncommand = "ls"\n'
     (tmp_path / "s.toml").write_text(text, encoding="utf-8")
-    done = command(tmp_path, "--config", "s.toml")
+    done = await command(tmp_path, "--config", "s.toml")
     assert done.returncode == 2
     assert done.stdout == ""
     assert [line.partition(" = ")[0] for line in done.stderr.splitlines()] == [
@@ -215,10 +223,10 @@ def test_mistakes_are_lines_and_status_2(tmp_path: Path) -> None:
         (("--exec", "--restart", "maybe", "--", "ls"), "--exec.restart = 'maybe': write one of"),
     ],
 )
-def test_wrong_usage_is_one_line_and_status_2(
+async def test_wrong_usage_is_one_line_and_status_2(
     tmp_path: Path, args: tuple[str, ...], said: str
 ) -> None:
-    done = command(tmp_path, *args)
+    done = await command(tmp_path, *args)
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.count("\n") == 1

@@ -144,13 +144,16 @@ def _zombies(parent: int) -> list[str]:
 
 DAEMONISES = """
 import os, sys, time
+told, tell = os.pipe()
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
         print(os.getpid(), flush=True)
+        os.write(tell, b".")
         time.sleep(1000)
     os._exit(0)
 os.wait()
+os.read(told, 1)
 """
 
 
@@ -162,10 +165,12 @@ async def test_a_command_that_forks_away_has_ended_and_leaves_nothing(tmp_path: 
 
 
 async def test_the_end_of_its_own_readers_does_not_disturb_the_command(tmp_path: Path) -> None:
-    code = "import time\nprint('up', flush=True)\ntime.sleep(0.2)\nfor n in range(9999): print(n)\n"
+    code = "print('up', flush=True)\ninput()\nfor n in range(9999): print(n)\n"
     async with around(tmp_path, *script(code + "exit(4)")) as running:
         await running.said("up", running.out)
         running.deafen()
+        assert running.process.stdin is not None
+        running.process.stdin.write(b"go on\n")
         assert await running.ended() == 4
         assert "not passed on any more" in await running.said("not passed on")
 

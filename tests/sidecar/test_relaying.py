@@ -23,6 +23,7 @@ from amzmq.sidecar.host import Host
 from amzmq.sidecar.output import Outlet
 from amzmq.sidecar.processes import Children
 from amzmq.sidecar.relaying import RelayJob
+from tests.examples.warm import Process, start
 from tests.sidecar.rig import PATIENCE_S, PYTHON, Daemon, daemon, environment, started
 
 SCHEMA = {"Open": State(remove="Closed"), "Closed": State(remove="Open")}
@@ -53,12 +54,10 @@ def relay(addr: str, more: str = "") -> str:
 @asynccontextmanager
 async def source(
     bind: str = ANY, feed: str = ANY, active: str = "Closed"
-) -> AsyncIterator[tuple[str, str, asyncio.subprocess.Process]]:
+) -> AsyncIterator[tuple[str, str, Process]]:
     """The machines ``far`` and ``near`` in a process of their own, which can be killed."""
-    process = await asyncio.create_subprocess_exec(
-        *(PYTHON, "-c", SOURCE, bind, feed, active),
-        stdout=asyncio.subprocess.PIPE,
-        env=environment(),
+    process = await start(
+        *(PYTHON, "-W", "error", "-c", SOURCE, bind, feed, active), cwd=None, env=environment()
     )
     assert process.stdout is not None
     try:
@@ -71,7 +70,7 @@ async def source(
         await process.wait()
 
 
-async def killed(process: asyncio.subprocess.Process) -> None:
+async def killed(process: Process) -> None:
     process.kill()
     async with asyncio.timeout(PATIENCE_S):
         await process.wait()
@@ -135,7 +134,7 @@ async def test_a_killed_upstream_is_stale_and_served_until_it_is_back(tmp_path: 
         far = await running.http.get("/machines/far")
         assert (far["stale"], far["active"]) == (True, ["Closed"])
         assert await metric(running, "amzmq_machine_stale", machine="far") == [1]
-        assert (await running.http.ask("GET", "/readyz")).status == HTTPStatus.OK
+        assert (await running.http.get("/readyz")) == {"ready": True, "stale": ["far", "near"]}
         answer = await running.http.post("/machines/far/add", {"states": ["Open"]})
         assert (answer.status, answer.json["retry"]) == (HTTPStatus.SERVICE_UNAVAILABLE, True)
         async with asyncio.timeout(PATIENCE_S), Client(served, machine="far") as newcomer:
@@ -144,6 +143,7 @@ async def test_a_killed_upstream_is_stale_and_served_until_it_is_back(tmp_path: 
                 await newcomer.net_mach.when("Open")
                 await running.http.when("far", "Open")
                 assert (await listed(running, "far"))["stale"] is False
+                assert "far" not in (await running.http.get("/readyz"))["stale"]
                 answer = await running.http.post("/machines/far/add", {"states": ["Closed"]})
                 assert answer.status == HTTPStatus.OK
                 await newcomer.net_mach.when("Closed")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from amzmq.cli.demo.files import NOT_THE_LIBRARY, standard_library
-from amzmq.cli.demo.source import Options, Quiet, Screen, run
-from amzmq.cli.demo.verdict import Verdict
 from amzmq.cli.outcome import BAD, INTERRUPTED, one_line_errors
+
+if TYPE_CHECKING:
+    from amzmq.cli.demo.source import Options, Screen
+    from amzmq.cli.demo.verdict import Verdict
 
 
 def demo(
@@ -45,6 +44,11 @@ def demo(
 
     Example: amzmq demo --subscribers 20 --seconds 5
     """
+    import asyncio
+
+    from amzmq.cli.demo.files import NOT_THE_LIBRARY, standard_library
+    from amzmq.cli.demo.source import Options, Quiet
+
     options = (
         Options(subscribers, seconds, standard_library(), NOT_THE_LIBRARY)
         if path is None
@@ -76,6 +80,11 @@ def _terminal() -> Screen:
 
 async def _until_terminated(options: Options, screen: Screen) -> Verdict:
     """Run; a polite SIGTERM ends the followers too, as Ctrl-C does."""
+    import asyncio
+    import signal
+
+    from amzmq.cli.demo.source import run
+
     task = asyncio.current_task()
     assert task is not None
     loop = asyncio.get_running_loop()

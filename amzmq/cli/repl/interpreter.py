@@ -9,7 +9,6 @@ from pathlib import Path
 
 from amzmq.cli import session
 from amzmq.cli.outcome import BAD
-from amzmq.cli.reading import described
 from amzmq.cli.repl.commands import (
     Cheatsheet,
     Command,
@@ -33,6 +32,7 @@ from amzmq.cli.repl.machines import Machines
 from amzmq.cli.repl.parser import LineInvalid
 from amzmq.cli.repl.parsing import PARSERS, parse, split
 from amzmq.cli.repl.render import CHEATSHEET, help_of, listed, row
+from amzmq.cli.showing import described
 from amzmq.errors import AmzmqError, CallTimeout, NotConnected
 from amzmq.machine import Result, Wait
 from amzmq.rpc.replica.netmach import NetworkMachine

@@ -100,7 +100,9 @@ class Interface:
     async def _readyz(self, request: Request) -> Response:
         requests.only(request)
         if self._daemon is None or self._daemon.is_("Ready"):
-            return JSONResponse({"ready": True})
+            # Still ready: without their source these machines are served as they were last.
+            stale = [each.id for each in self._directory if each.is_stale]
+            return JSONResponse({"ready": True, "stale": stale})
         raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "not-ready", f"it is {self._daemon}")
 
     async def _show_metrics(self, request: Request) -> Response:

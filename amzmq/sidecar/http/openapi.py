@@ -55,6 +55,15 @@ _SCHEMAS: Doc = {
         {"type": _STRING, "title": _STRING, "status": {"type": "integer"}, "detail": _STRING},
         {"remedy": _STRING, "retry": _BOOLEAN},
     ),
+    "Readiness": _object(
+        {
+            "ready": _BOOLEAN,
+            "stale": {
+                **_NAMES,
+                "description": "Ids of the relayed machines whose source is away.",
+            },
+        }
+    ),
     "Machines": _object(
         {
             "machines": {
@@ -185,7 +194,10 @@ _EVENTS = (
 
 _PATHS: Doc = {
     "/healthz": _get("Whether the daemon is alive.", {"200": _PLAIN, **_problems("422")}),
-    "/readyz": _get("Whether all jobs are ready.", {"200": _PLAIN, **_problems("422", "503")}),
+    "/readyz": _get(
+        "Whether all jobs are ready.",
+        {"200": _json("Readiness", "They are."), **_problems("422", "503")},
+    ),
     "/metrics": _get(
         "Counters, for Prometheus.",
         {"200": _text("text/plain", "Its text format."), **_problems("404", "422")},
