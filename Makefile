@@ -10,7 +10,7 @@ BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench soak clean distclean
+.PHONY: help venv demo test lint audit bench soak clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -29,13 +29,21 @@ lint: $(READY) ## Check style, format, types and the arrows between packages
 	$(BIN)/mypy --strict amzmq tests/conformance bench tests/bench
 	$(BIN)/lint-imports
 
+# What pip-audit cannot look up fails: an answer that was not given is no good news.
+audit: $(READY) ## Look for known holes in what is installed, and for risky code
+	$(BIN)/bandit -q -c pyproject.toml -r amzmq
+	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/audited.txt
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off \
+	  -r $(VENV)/audited.txt $(ARGS)
+
 bench: $(READY) ## Run all the benchmarks
 	$(BIN)/python -m bench all $(or $(ARGS),--save)
 
-soak: $(READY) ## Run the long tests, and ten thousand simulated worlds
+soak: $(READY) ## Run the long tests, ten thousand simulated worlds, an hour of faults
 	AMZMQ_SOAK=1 $(BIN)/python -m pytest -s --timeout=1200 \
 	  tests/rpc/test_rounds.py tests/rpc/test_many_clients.py $(ARGS)
 	$(BIN)/python -m tests.simulation --seeds 10000
+	$(BIN)/python -m tests.soak --minutes 60
 
 clean: ## Remove caches and build results
 	rm -rf build dist *.egg-info .coverage .coverage.* htmlcov

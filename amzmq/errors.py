@@ -30,6 +30,7 @@
         │   └── TimedOut             look first: a blocking call's own timeout (amzmq.blocking)
         ├── OutcomeUnknown           look first: the source restarted; it may have run or not
         ├── PolicyInvalid            give up: rights that have no meaning (amzmq.rpc.server.rights)
+        ├── PersistFailed            give up: clocks cannot be kept (amzmq.rpc.server.clock_file)
         ├── Refused                  give up: the source refuses, and says why
         │   ├── NoAccess             give up: this client may not
         │   ├── SchemaMismatch       give up: the schema or the view of it does not fit

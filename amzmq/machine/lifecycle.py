@@ -121,11 +121,16 @@ class Lifecycle(Engine):
         self._write_log(LogLevel.OPS, f"[import] exported at {sum(exported['time'])} ticks")
         return exported
 
-    def import_(self, data: Mapping[str, Any]) -> None:
+    def import_(self, data: Mapping[str, Any], *, queue_tick: bool = False) -> None:
         """Take over an exported clock; no handlers, tracers or waits hear of it.
 
-        The machine tick becomes the exported one plus 1; the queue tick is not restored. The
-        state MachineRestored is added afterwards, if the schema has it.
+        The machine tick becomes the exported one plus 1. The state MachineRestored is added
+        afterwards, if the schema has it.
+
+        Args:
+            data: What `export` gave.
+            queue_tick: Whether the queue tick goes on as well, for a machine that others follow;
+                the spec leaves it as it is.
 
         Raises:
             InvalidArgs: Another machine's id, other states, or a mutation is running.
@@ -140,6 +145,8 @@ class Lifecycle(Engine):
             self._ticks = ticks
             self._node = self._compiled.plans.node(active)
             self._machine_tick = int(data["machine_tick"]) + 1
+            if queue_tick:
+                self._queue_tick = max(self._queue_tick, int(data["queue_tick"]))
             for observer in self._observers:
                 observer.touch(changed)
         text = f"[import] imported {self._machine_tick} times, now at {sum(ticks)} ticks"

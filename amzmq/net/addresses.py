@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     ZmqRaw = zmq.Socket[bytes]
 
 _PORT = re.compile(r"^tcp://.+:(\d+)$")
+_DIGITS = re.compile(r"[0-9]{1,5}")
 _REASONS = {
     errno.EINVAL: "malformed",
     errno.ENODEV: "no such host or interface here",
@@ -100,6 +101,6 @@ def feed_endpoint(bind: str) -> str:
     host, _, port = rest.rpartition(":")
     if port in ("0", "*"):
         return bind
-    if not port.isdigit():
+    if not _DIGITS.fullmatch(port):
         raise AddressInvalid(bind, "the port is missing")
     return f"tcp://{host}:{int(port) + 1}"

@@ -45,6 +45,15 @@ class CurveCounts:
     rejected: int = 0
     ended: int = 0
 
+    def metrics(self) -> dict[str, int]:
+        """The counters, by names that say what they are of."""
+        return {
+            "handshakes_accepted": self.accepted,
+            "handshakes_refused": self.refused,
+            "messages_rejected": self.rejected,
+            "connections_ended": self.ended,
+        }
+
 
 class Curve:
     """The keys of a transport, and its rules for opening sockets.

@@ -54,7 +54,7 @@ class RandomFaults:
         delay: float = 0.0,
         max_delay: float = 0.01,
     ) -> None:
-        self._random = random.Random(seed)
+        self._random = random.Random(seed)  # nosec B311  # faults of a test
         self._drop = drop
         self._repeat = repeat
         self._delay = delay

@@ -26,7 +26,7 @@ PathLike: TypeAlias = "str | os.PathLike[str]"
 KEY_CHARS = 40
 """Characters of a key in Z85."""
 
-SECRET_SUFFIX = ".key"
+SECRET_SUFFIX = ".key"  # nosec B105  # a file name
 PUBLIC_SUFFIX = ".pub"
 
 # A key file is one line; whatever is longer is some other file.
@@ -189,6 +189,8 @@ def _read(path: PathLike, private: bool) -> str:
         raise KeyFileError(
             path, error.strerror or str(error), "make it with `amzmq keygen`, or mend the path"
         ) from None
+    except ValueError as error:  # a zero byte, or what is no text
+        raise KeyFileError(path, str(error), "mend the path") from None
     try:
         # Asked of what was opened: the path may lead elsewhere by now.
         about = os.fstat(descriptor)

@@ -54,7 +54,7 @@ class MemoryNetwork:
         # Dicts instead of sets: their order is the same in every run of a seeded test.
         self.dealers: defaultdict[str, dict[MemoryDealer, None]] = defaultdict(dict)
         self.subscribers: defaultdict[str, dict[MemorySubscriber, None]] = defaultdict(dict)
-        self._random = random.Random(seed)
+        self._random = random.Random(seed)  # nosec B311  # faults of a test
         self._next_port = 1
         self._partitioned = False
 

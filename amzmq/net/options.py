@@ -51,3 +51,8 @@ class SocketOptions:
     # removed is "at the next login", ours should not need one.
     recheck_ms: int = 1000
     ipv6: bool = False
+
+
+BESIDE = SocketOptions(heartbeat_interval_ms=5000, heartbeat_timeout_ms=10_000)
+"""Between processes of one host, if no others are given: the kernel tells there at once who is gone,
+and what hangs is found by the heartbeats of machines and clients. These only free its queue."""

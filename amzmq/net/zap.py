@@ -24,6 +24,7 @@ DOMAIN = b"amzmq"
 
 _VERSION = b"1.0"
 _KEY_BYTES = 32
+_REQUEST_PARTS = 6
 
 _YES = b"200"
 # "Try again later": the peer is not told anything, is hung up on once its time for the handshake
@@ -64,6 +65,9 @@ class ZapHandler(ZmqSocket):
 
     def _allowed_key(self, request: Sequence[bytes]) -> str:
         """The peer's key in Z85 if it may connect."""
+        if len(request) < _REQUEST_PARTS:
+            log.error("zap: a request of %d parts, %d needed", len(request), _REQUEST_PARTS)
+            return NOBODY
         _, _, domain, address, _, mechanism, *credentials = request
         if domain != DOMAIN or mechanism != b"CURVE" or len(credentials) != 1:
             log.error("zap: %s asks for %r in domain %r", address, mechanism, domain)

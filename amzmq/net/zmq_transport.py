@@ -12,10 +12,10 @@ from amzmq.errors import NetError
 from amzmq.net import addresses
 from amzmq.net.authenticator import Authenticator, AuthenticatorLike
 from amzmq.net.context import ContextLease, acquire_context
-from amzmq.net.curve import Curve, CurveCounts
+from amzmq.net.curve import Curve, CurveCounts, is_local
 from amzmq.net.gate import Gate
 from amzmq.net.keys import Keys, PathLike
-from amzmq.net.options import SocketOptions
+from amzmq.net.options import BESIDE, SocketOptions
 from amzmq.net.transport import (
     ConfirmFn,
     ConnectedFn,
@@ -56,7 +56,8 @@ class ZmqTransport:
     """
 
     __slots__ = (
-        "_closed", "_curve", "_lease", "_open", "_options", "_recheck_timer", "counts"
+        "_closed", "_curve", "_lease", "_open", "_options", "_options_beside", "_recheck_timer",
+        "counts",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +71,7 @@ class ZmqTransport:
         insecure: bool = False,
     ) -> None:
         self._options = options or SocketOptions()
+        self._options_beside = options or BESIDE
         self._curve = Curve(curve, server_key, authenticator, curve_required, insecure)
         self.counts = CurveCounts()
         self._recheck_timer: asyncio.TimerHandle | None = None
@@ -86,7 +88,7 @@ class ZmqTransport:
         self, endpoint: str, on_message: PeerMessageFn, on_drained: DrainedFn | None = None
     ) -> ZmqRouter:
         """Binds a router."""
-        with self._new(zmq.ROUTER) as (sock, lease):
+        with self._new(zmq.ROUTER, endpoint) as (sock, lease):
             sock.setsockopt(zmq.ROUTER_MANDATORY, 1)
             real, gate = self._bind(sock, endpoint, ZmqRouter.kind)
             router = ZmqRouter(
@@ -103,7 +105,7 @@ class ZmqTransport:
         on_garbage: FrameFn,
     ) -> ZmqPublisher:
         """Binds a publisher that asks `on_subscribe` for every subscription."""
-        with self._new(zmq.XPUB) as (sock, lease):
+        with self._new(zmq.XPUB, endpoint) as (sock, lease):
             sock.setsockopt(zmq.XPUB_MANUAL, 1)
             real, gate = self._bind(sock, endpoint, ZmqPublisher.kind)
             publisher = ZmqPublisher(
@@ -122,7 +124,7 @@ class ZmqTransport:
 
     def dealer(self, endpoint: str, on_message: MessageFn, on_connected: ConnectedFn) -> ZmqDealer:
         """Connects a dealer."""
-        with self._new(zmq.DEALER) as (sock, lease):
+        with self._new(zmq.DEALER, endpoint) as (sock, lease):
             # Queue only for completed connections: a send to nobody fails instead of waiting.
             sock.setsockopt(zmq.IMMEDIATE, 1)
             self._curve.before_connect(sock, endpoint)
@@ -135,7 +137,7 @@ class ZmqTransport:
 
     def subscriber(self, endpoint: str, on_frames: FramesFn) -> ZmqSubscriber:
         """Connects a subscriber."""
-        with self._new(zmq.SUB) as (sock, lease):
+        with self._new(zmq.SUB, endpoint) as (sock, lease):
             self._curve.before_connect(sock, endpoint)
             addresses.connect(sock, endpoint)
             subscriber = ZmqSubscriber(sock, lease, self._options, self._open.discard, on_frames)
@@ -170,7 +172,7 @@ class ZmqTransport:
             await lease.release(self._options.linger_ms / 1000 + TERMINATION_SLACK_S)
 
     @contextmanager
-    def _new(self, kind: zmq.SocketType) -> Iterator[tuple[ZmqRaw, ContextLease]]:
+    def _new(self, kind: zmq.SocketType, endpoint: str) -> Iterator[tuple[ZmqRaw, ContextLease]]:
         """A raw socket with its options set, closed again if the caller's block fails."""
         if self._closed:
             raise NetError("this transport is closed; make a new one")
@@ -182,7 +184,7 @@ class ZmqTransport:
         except zmq.ZMQError as err:
             raise NetError(f"no socket could be made: {err.strerror}") from None
         try:
-            _apply(sock, self._options)
+            _apply(sock, self._options_beside if is_local(endpoint) else self._options)
             yield sock, self._lease
         except BaseException:
             sock.close(0)
@@ -202,7 +204,7 @@ class ZmqTransport:
 
     def _begin_asking(self, authenticator: Authenticator) -> None:
         """Answers libzmq's questions about new connections, and looks after the old ones."""
-        with self._new(zmq.REP) as (sock, lease):
+        with self._new(zmq.REP, ENDPOINT) as (sock, lease):
             sock.bind(ENDPOINT)
             handler = ZapHandler(
                 sock, lease, self._options, self._open.discard, authenticator, self.counts

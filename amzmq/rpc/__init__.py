@@ -14,8 +14,12 @@ from amzmq.rpc.repl import MachRepl, mach_repl, mach_repl_env
 from amzmq.rpc.replica.netmach import NetworkMachine
 from amzmq.rpc.retry import RetryPolicy
 from amzmq.rpc.server.admission import NewServerFn, ServerRequest
+from amzmq.rpc.server.clock_file import PersistFailed
+from amzmq.rpc.server.limits import Limits
 from amzmq.rpc.server.mux import Mux
+from amzmq.rpc.server.persist import Fsync
 from amzmq.rpc.server.receipt import Receipt
+from amzmq.rpc.server.rights import Policy
 from amzmq.rpc.server.server import Server
 from amzmq.rpc.setters import (
     add_err,
@@ -31,6 +35,8 @@ from amzmq.rpc.subscriber.subscriber import Subscriber
 __all__ = [
     "Client",
     "Consumer",
+    "Fsync",
+    "Limits",
     "MachRepl",
     "MachineInfo",
     "Mux",
@@ -38,6 +44,8 @@ __all__ = [
     "NewServerFn",
     "Payload",
     "PayloadIterator",
+    "PersistFailed",
+    "Policy",
     "Receipt",
     "Relay",
     "RelayLoop",

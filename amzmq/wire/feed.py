@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from amzmq.errors import FrameInvalid, InvalidArgs
+from amzmq.machine.resolver import MutationType
 from amzmq.wire.codec import Value, check_content, decode_array, encode
 
 STREAM_ID_SIZE = 8
 _KIND_AT = STREAM_ID_SIZE
+_MUTATION_KINDS = frozenset(map(int, MutationType))
 
 
 class FeedKind(enum.IntEnum):
@@ -41,7 +43,8 @@ class Update(NamedTuple):
         changes: (index, ticks added), as one flat list.
         checksum: Of the clock afterwards.
         machine_ticks: Added to the machine tick.
-        kind: The `MutationType` of the mutation that made it, -1 for a merged update.
+        kind: The `MutationType` of the mutation that made it, -1 for a merged update, and for
+            a kind that is not known here.
         called: Indexes of the states that the mutation called.
     """
 
@@ -180,8 +183,8 @@ def _update(fields: list[Value]) -> Update:
     for value in (number, queue_ticks, checksum, machine_ticks, kind, *changes, *called):
         if type(value) is not int:
             raise FrameInvalid(f"update: {value!r} is no integer")
-    if kind < 0:  # type: ignore[operator]
-        called = ()
+    if kind not in _MUTATION_KINDS:
+        kind, called = -1, ()
     return Update(number, queue_ticks, changes, checksum, machine_ticks, kind, called)  # type: ignore[arg-type]
 
 

@@ -220,24 +220,24 @@ class StreamReader:
             number = update[0]
             if 0 < number <= self.number:
                 self.counters.duplicates += 1
-                return number  # type: ignore[no-any-return]
+                return int(number)
         except (ValueError, TypeError, IndexError, KeyError):
             return 0
-        return number if self._use_usual(update) else 0
+        return self.number if self._use_usual(update) else 0
 
     def _use_usual(self, update: list[Any]) -> bool:
         """Apply an update if it is of the usual form, the next one, and right."""
         try:
             number, queue_ticks, changes, checksum = update
-            if number != self.number + 1:
+            if number != self.number + 1 or type(changes) is not list:
                 return False
             total = self._sum.after(changes, queue_ticks, 0)
             if total & CHECKSUM_MASK != checksum:
                 return False
-        except (ValueError, TypeError, IndexError):
-            return False
+        except (ValueError, TypeError, IndexError, OverflowError, MemoryError):
+            return False  # the last two: text or bytes in the place of a number, times a key
         self._sum.accept(total)
-        self.number = number
+        self.number += 1  # `number` may be the same as another type
         self.counters.updates += 1
         self._sink.apply(changes, queue_ticks, 0)
         return True

@@ -26,6 +26,7 @@ class View:
         skipped: Not these states.
         shallow: Only whether a state is active (clocks of 0 and 1).
         mutations: An update for every mutation, instead of merged ones; clocks are full then.
+        payloads: Whether payloads may be received; no client asks for that, its rights tell.
     """
 
     schema: bool = True
@@ -33,6 +34,7 @@ class View:
     skipped: frozenset[str] = frozenset()
     shallow: bool = False
     mutations: bool = False
+    payloads: bool = True
 
     def __post_init__(self) -> None:
         if self.shallow and self.mutations:

@@ -12,7 +12,7 @@ from amzmq.errors import InvalidArgs, StateUnknown
 from amzmq.machine import Event, LogLevel, Machine, Result, State, merge
 from amzmq.states import BasicStates, ConnectedStates
 
-from .helpers import PATIENCE, Told, machine, pair
+from .rig import PATIENCE, Told, machine, pair
 
 # bind.
 

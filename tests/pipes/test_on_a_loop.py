@@ -11,7 +11,7 @@ import pytest
 from amzmq import pipes
 from amzmq.machine import Event, Machine, Result
 
-from .helpers import PATIENCE, Told, machine, pair
+from .rig import PATIENCE, Told, machine, pair
 
 
 async def soon(wait: object) -> None:

@@ -13,7 +13,7 @@ from amzmq.machine import Event, Machine, State
 from amzmq.rpc import Client
 from tests.rpc.rig import ADDR, World, level, soon, until
 
-from .helpers import Told, hooks, machine
+from .rig import Told, hooks, machine
 
 
 async def offline(client: Client) -> None:

@@ -12,7 +12,7 @@ from amzmq import pipes
 from amzmq.machine import Machine, State, merge
 from amzmq.states import BasicStates, ConnectedStates
 
-from .helpers import hooks, machine, pair
+from .rig import hooks, machine, pair
 
 SCHEMA = merge(BasicStates, ConnectedStates, {"A": State(), "B": State()})
 

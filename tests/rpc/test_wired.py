@@ -12,7 +12,7 @@ import pytest
 from amzmq.errors import AmzmqError, FrameTooLarge
 from amzmq.machine import Machine, Result
 from amzmq.net import SocketOptions, ZmqTransport
-from amzmq.rpc import Client, Mux
+from amzmq.rpc import Client, Limits, Mux
 
 from .rig import QUICK, Payloads, level, machine, soon, until
 
@@ -111,10 +111,9 @@ async def test_a_request_larger_than_a_frame_is_refused_at_once(wired: Wired) ->
 
 
 async def test_a_request_larger_than_the_source_reads_fails_soon_and_says_why(
-    wired: Wired, monkeypatch: pytest.MonkeyPatch
+    wired: Wired,
 ) -> None:
-    monkeypatch.setattr("amzmq.rpc.server.mux.FRAME_LIMIT", 1000)
-    await wired.serve(machine())
+    await wired.serve(machine(), limits=Limits(request_bytes=1000))
     client = await wired.follow()
     with pytest.raises(AmzmqError, match=r"1000|large"):
         async with asyncio.timeout(2.0):

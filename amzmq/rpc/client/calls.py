@@ -89,7 +89,7 @@ class Calls:
         self._tried_again: set[int] = set()
         self._offline: dict[int, _Call] = {}
         self._loop = asyncio.get_running_loop()
-        self._rng = random.Random()
+        self._rng = random.Random()  # nosec B311  # only spreads waits
         self._last = 0
         self._calls: dict[int, _Call] = {}
         self._held: list[_Held] = []

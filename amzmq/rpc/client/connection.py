@@ -55,7 +55,7 @@ class Connection:
         self._client = client
         self._mach = client.mach
         self._loop = asyncio.get_running_loop()
-        self._rng = random.Random()
+        self._rng = random.Random()  # nosec B311  # only spreads waits
         self._dealer: Dealer | None = None
         self._welcomed: asyncio.Future[None] | None = None
         self._is_fed = True

@@ -27,6 +27,7 @@ from amzmq.rpc.replica.netmach import NetworkMachine
 from amzmq.rpc.retry import RetryPolicy
 from amzmq.rpc.server.admission import NewServerFn, default_server
 from amzmq.rpc.server.feed import FeedOptions
+from amzmq.rpc.server.limits import Limits
 from amzmq.rpc.server.mux import Mux
 from amzmq.rpc.server.rights import Policy
 from amzmq.rpc.server.server import ClientId
@@ -54,6 +55,7 @@ class Relay:
         machines: Ids of the machines; None for all that are served upstream at the start.
         heartbeat: Seconds between heartbeats downstream.
         journal: How much is kept for followers who missed something.
+        limits: How much clients may use; see `Mux`.
         new_server: Makes the server of each client, or refuses it; see `Mux`.
         allow_ids: The client ids that are served; None for all.
         rights: What each user may do here; see `Mux`. Upstream all act as this relay.
@@ -87,6 +89,7 @@ class Relay:
         machines: Collection[str] | None = None,
         heartbeat: float = 1.0,
         journal: JournalLimits | None = None,
+        limits: Limits | None = None,
         new_server: NewServerFn | None = None,
         allow_ids: Collection[str] | None = None,
         rights: Policy | None = None,
@@ -110,7 +113,7 @@ class Relay:
         self.mach = Machine(RelayStates, id=f"relay-{self.name}", tags=["relay"], parent=parent)
         self.mux = Mux(
             (), bind, feed, self.name,
-            heartbeat=heartbeat, journal=journal, transport=transport,
+            heartbeat=heartbeat, journal=journal, limits=limits, transport=transport,
             new_server=new_server or default_server, allow_ids=allow_ids, rights=rights,
             parent=self.mach,
         )  # fmt: skip

@@ -64,7 +64,7 @@ class Upstream:
         self._retry = retry
         self._tell_level = level
         self._tell_away = away
-        self._rng = random.Random()
+        self._rng = random.Random()  # nosec B311  # only spreads waits
         self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._news = asyncio.Event()
         self._has_failed = False

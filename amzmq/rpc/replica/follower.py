@@ -125,7 +125,8 @@ class Follower:
         self._live: dict[Member, None] = {}
         self._awaiting: dict[Member, None] = {}
         self._loop = asyncio.get_running_loop()
-        self._jitter = Jitter(RESYNC_WAIT, RESYNC_WAIT_LIMIT, RESYNC_CALM, random.Random())
+        rng = random.Random()  # nosec B311  # only spreads waits
+        self._jitter = Jitter(RESYNC_WAIT, RESYNC_WAIT_LIMIT, RESYNC_CALM, rng)
         self._request = 0
         self._open = 0
         self._syncs: dict[int, asyncio.Future[None]] = {}

@@ -35,6 +35,9 @@ _USUAL_LENGTH = {4}
 
 _KIND_AT = STREAM_ID_SIZE
 _NUMBER_AT = _KIND_AT + 2
+_NUMBERS = 1 << 64
+"""Numbers that msgpack can write; no honest source comes near to the last one."""
+
 _DIRECT = frozenset(
     bytes((kind, array)) for kind in range(_LAST_DIRECT + 1) for array in range(0x90, 0xA0)
 )
@@ -99,6 +102,8 @@ class RelayReader(StreamReader):
         if self.need is not Need.NOTHING:
             return 0
         first = self.number + 1
+        if first + len(frames) > _NUMBERS:
+            return 0
         numbers = map(self._pack, range(first, first + len(frames)))
         fits = list(map(bytes.startswith, frames, numbers, repeat(_NUMBER_AT)))
         count = len(frames) if all(fits) else fits.index(False)

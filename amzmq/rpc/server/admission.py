@@ -9,11 +9,14 @@ from typing import TypeAlias
 from amzmq.machine import Machine
 from amzmq.rpc.replica.netmach import NetworkMachine
 from amzmq.rpc.server.server import ClientId, Server
-from amzmq.rpc.server.sources import Sources
 from amzmq.wire.view import View
 
 MakeServerFn: TypeAlias = Callable[[bytes, ClientId, Machine | NetworkMachine, View], Server]
 """Makes the server of a connection: its peer id, who it is, the machine, the view."""
+
+
+FindFn: TypeAlias = Callable[[str, str], Machine | NetworkMachine]
+"""Finds the machine of an id for a user; "" is the default one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class ServerRequest:
     user: str
     _peer: bytes = field(repr=False)
     _incarnation: bytes = field(repr=False)
-    _sources: Sources = field(repr=False)
+    _find: FindFn = field(repr=False)
     _make_server: MakeServerFn = field(repr=False)
 
     def serve(
@@ -49,7 +52,7 @@ class ServerRequest:
             Refused: There is no such machine here, or the view does not fit it.
         """
         client = ClientId(self.client_id, self._incarnation, self.user)
-        machine = self._sources.find(self.machine_id) if source is None else source
+        machine = self._find(self.user, self.machine_id) if source is None else source
         return self._make_server(self._peer, client, machine, view or self.view)
 
 

@@ -10,13 +10,11 @@ import asyncio
 from collections.abc import Callable
 
 from amzmq.rpc.server.counters import MuxCounters
+from amzmq.rpc.server.limits import Guard
 from amzmq.wire.control import Hello
 
 HELLOS_A_TURN = 8
 """Some 2 ms of work; what one reading of a socket may take as well."""
-
-WAITING_LIMIT = 65_536
-"""Newcomers that may wait; more than have descriptors. The others say Hello again later."""
 
 
 class Arrivals:
@@ -25,9 +23,13 @@ class Arrivals:
     Args:
         admit: Takes one in, or refuses it.
         counters: Where it counts.
+        guard: Knows how many may wait; the others say Hello again later.
     """
 
-    def __init__(self, admit: Callable[[bytes, Hello], None], counters: MuxCounters) -> None:
+    def __init__(
+        self, admit: Callable[[bytes, Hello], None], counters: MuxCounters, guard: Guard
+    ) -> None:
+        self._guard = guard
         self._admit = admit
         self._counters = counters
         self._loop = asyncio.get_running_loop()
@@ -42,11 +44,12 @@ class Arrivals:
         """Somebody says Hello; again is no other place in the queue."""
         if self._admitted < HELLOS_A_TURN and not self._waiting:
             self._take_in(peer, hello)
-        elif peer in self._waiting or len(self._waiting) < WAITING_LIMIT:
+        elif peer in self._waiting or len(self._waiting) < self._guard.limits.hellos_waiting:
             self._counters.hellos_delayed += peer not in self._waiting
             self._waiting[peer] = hello
         else:
             self._counters.hellos_dropped += 1
+            self._guard.count("hellos_waiting")
         if self._next_turn is None:
             self._next_turn = self._loop.call_soon(self._turn)
 

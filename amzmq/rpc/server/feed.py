@@ -19,6 +19,7 @@ from amzmq.machine.compiled import CompiledSchema
 from amzmq.machine.observer import ClockTicks
 from amzmq.rpc.payload import Payload
 from amzmq.rpc.replica.netmach import NetworkMachine
+from amzmq.rpc.server.persist import Keeper
 from amzmq.rpc.server.recorder import Record, Recorder
 from amzmq.wire.codec import Value
 from amzmq.wire.feed import STREAM_ID_SIZE
@@ -39,12 +40,14 @@ class FeedOptions:
         limits: Of each stream's journal.
         frame_limit: Bytes of the largest frame that may be sent.
         interval: Seconds between flushes at least; 0 flushes each turn of the loop.
+        keeper: Keeps the clocks of local machines in a file; None for nobody.
     """
 
     send: Callable[[Sequence[bytes]], None]
     limits: JournalLimits
     frame_limit: int
     interval: float = 0.0
+    keeper: Keeper | None = None
 
 
 class Feed:
@@ -79,6 +82,9 @@ class Feed:
         self._flushed_at = 0.0
         self._observer = ClockObserver(self._wake)
         start = source.observe_clock(self._observer)
+        self._keeper = options.keeper if isinstance(source, Machine) else None
+        if self._keeper is not None:
+            self._keeper.adopt(source.id, start)
         self._schema = start.schema
         self._machine_tick = start.machine_tick
         self._recorder: Recorder | None = None
@@ -88,6 +94,11 @@ class Feed:
         self._merged: tuple[StreamWriter, ...] = ()
         self._each: tuple[StreamWriter, ...] = ()
         self.full = self._open_full(start)
+
+    @property
+    def blocked(self) -> str:
+        """Why no mutation may be run now; "" if all is well."""
+        return "" if self._keeper is None else self._keeper.blocked
 
     # Streams.
 
@@ -224,8 +235,14 @@ class Feed:
             return self._recorded_frames(recorder)
         if not self._observer.pending:
             return ()
-        ticks, queue_tick, machine_tick, schema = self.source.read_changes(self._observer)
+        ticks, queue_tick, machine_tick, schema = self._read_changes()
         return self._merged_frames(ticks, queue_tick, machine_tick, schema)
+
+    def _read_changes(self) -> tuple[ClockTicks, int, int, CompiledSchema]:
+        changes = self.source.read_changes(self._observer)
+        if self._keeper is not None:
+            self._keeper.stage(self.source.id, ClockReading(*changes))
+        return changes
 
     def _merged_frames(
         self, ticks: ClockTicks, queue_tick: int, machine_tick: int, schema: CompiledSchema
@@ -249,7 +266,7 @@ class Feed:
             frames += self._frames_of(record)
         if not self._observer.pending and not given_up:
             return frames
-        ticks, queue_tick, machine_tick, schema = self.source.read_changes(self._observer)
+        ticks, queue_tick, machine_tick, schema = self._read_changes()
         frames += self._merged_frames(ticks, queue_tick, machine_tick, schema)
         if given_up or machine_tick != self._machine_tick:
             # An import is no mutation, and mutations given up are told as one change.
@@ -293,7 +310,11 @@ class Feed:
         """
         self.flush()
         self._send(
-            [stream.payload(name, data, token, source_tx, blob, source) for stream in self._written]
+            [
+                stream.payload(name, data, token, source_tx, blob, source)
+                for stream in self._written
+                if stream.view.payloads
+            ]
         )
 
     def pass_payload(self, payload: Payload) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from amzmq.errors import LimitExceeded
 from amzmq.rpc.server.feed import Feed
 from amzmq.rpc.server.held_rights import HeldRights
+from amzmq.rpc.server.limits import Guard, Limits
 from amzmq.wire.codec import Value
 from amzmq.wire.writer import StreamWriter
 
-FOLLOWED_LIMIT = 1024
-"""Further machines of one client."""
+FOLLOWED_LIMIT = Limits().followed
+"""Further machines of one client, by default."""
 
 
 class FollowedStream:
@@ -41,11 +41,16 @@ class FollowedStream:
 
 
 class FollowedStreams:
-    """All of them, by stream."""
+    """All of them, by stream.
 
-    __slots__ = ("_streams",)
+    Args:
+        guard: Knows how many there may be.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_guard", "_streams")
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
         self._streams: dict[bytes, FollowedStream] = {}
 
     def __len__(self) -> int:
@@ -68,9 +73,10 @@ class FollowedStreams:
         if stream_id in self._streams:
             followed.feed.leave(followed.stream)
             return
-        if len(self._streams) >= FOLLOWED_LIMIT:
+        if len(self._streams) >= self._guard.limits.followed:
             followed.feed.leave(followed.stream)
-            raise LimitExceeded(f"{FOLLOWED_LIMIT} machines are followed over this connection")
+            text = f"{len(self._streams)} machines are followed over this connection"
+            raise self._guard.exceeded("followed", text, "leave some, or connect once more")
         self._streams[stream_id] = followed
 
     def remove(self, stream_id: bytes) -> None:

@@ -17,14 +17,17 @@ from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
-from amzmq.errors import (
-    FrameInvalid,
-    FrameTooLarge,
-    NotConnected,
-    RpcError,
-)
+from amzmq.errors import FrameTooLarge, LimitExceeded, NotConnected, RpcError
 from amzmq.machine import Machine
-from amzmq.net import Delivery, Keys, Publisher, Router, Transport, ZmqTransport
+from amzmq.net import (
+    Delivery,
+    Keys,
+    Publisher,
+    Router,
+    SocketOptions,
+    Transport,
+    ZmqTransport,
+)
 from amzmq.net.addresses import feed_endpoint
 from amzmq.net.authenticator import AuthenticatorLike
 from amzmq.rpc.listing import MachineInfo
@@ -32,40 +35,35 @@ from amzmq.rpc.replica.netmach import NetworkMachine
 from amzmq.rpc.server.admission import NewServerFn, default_server
 from amzmq.rpc.server.arrivals import Arrivals
 from amzmq.rpc.server.counters import FirstOnly, MuxCounters
+from amzmq.rpc.server.dispatch import Dispatch, Exits
 from amzmq.rpc.server.entitlement import Entitlement
 from amzmq.rpc.server.feed import Feed, FeedOptions
 from amzmq.rpc.server.feed_gate import FeedGate
 from amzmq.rpc.server.followed_streams import FollowedStream
 from amzmq.rpc.server.heartbeats import Heartbeats
 from amzmq.rpc.server.held_rights import HeldRights
+from amzmq.rpc.server.limits import Guard, Limits
+from amzmq.rpc.server.persist import Fsync, FsyncLike, PathLike
+from amzmq.rpc.server.posting import Posting
+from amzmq.rpc.server.receipt import Receipt
 from amzmq.rpc.server.reception import Reception
 from amzmq.rpc.server.rights import Policy
 from amzmq.rpc.server.sending import Sending
 from amzmq.rpc.server.server import ClientId, Server
 from amzmq.rpc.server.sources import MakeFeedFn, Sources, served_id, several
 from amzmq.rpc.server.sync_desk import SNAPSHOT_RATE, SyncDesk
+from amzmq.rpc.server.turn import Turn
 from amzmq.states import MuxStates
 from amzmq.wire.codec import Value
 from amzmq.wire.compression import encodings
 from amzmq.wire.control import (
     NEWS,
-    Ack,
-    Bye,
-    Fetch,
-    Follow,
     Hello,
-    List,
     Listing,
     Message,
-    Mutate,
-    Ping,
     Refusal,
     RefusalCode,
-    Sync,
     Unfollow,
-    Unwatch,
-    Watch,
-    from_frame,
     to_frame,
 )
 from amzmq.wire.journal import JournalLimits
@@ -77,9 +75,6 @@ _Part = TypeVar("_Part")
 
 GOODBYE_WAIT = 0.5
 """Seconds that a Mux waits at its end for its clients to say Bye."""
-
-FRAME_LIMIT = 1024 * 1024
-"""Bytes of a request; larger ones are counted and not read. NATS has the same max_payload."""
 
 PAYLOAD_STATE = "SendPayload"
 """The state by which a source sends payloads (spec rpc 8.3)."""
@@ -111,6 +106,10 @@ class Mux(Sending):
         args: Classes of typed arguments of the sources' handlers, for `Client.args`.
         curve, authenticator, insecure: As of `ZmqTransport`, if there is no `transport`.
         rights: What each user may do; everybody may do everything without.
+        limits: How much clients may use; `journal` overrides what it says of journals.
+        persist: A file that keeps the clocks, so that the next process goes on where this one
+            was (docs/persistence.md).
+        fsync: When that is forced to the disk.
 
     Attributes:
         mach: The mux's own state machine (`MuxStates`).
@@ -143,6 +142,9 @@ class Mux(Sending):
         authenticator: AuthenticatorLike | None = None,
         insecure: bool = False,
         rights: Policy | None = None,
+        limits: Limits | None = None,
+        persist: PathLike | None = None,
+        fsync: FsyncLike = Fsync.ALWAYS,
     ) -> None:
         super().__init__(Sources(args))
         for machine in several(source):
@@ -151,25 +153,27 @@ class Mux(Sending):
             raise RpcError("Mux: nothing to serve; give a machine, or new_server=...")
         name = name or next(iter(self._sources.all), "") or secrets.token_hex(3)
         self.mach = Machine(MuxStates, id=f"rm-{name}", tags=["rpc-mux"], parent=parent)
+        self._sources.persist(persist, fsync, self.mach)
         self.counters = MuxCounters()
         self._bind = bind
         self._feed_bind = feed
         self._heartbeat = heartbeat
-        self._journal = journal or JournalLimits()
+        self._guard = Guard(limits or Limits())
+        self._journal = journal or self._guard.limits.journal
         self._transport = transport
         self._secure = partial(
             ZmqTransport, curve=curve, authenticator=authenticator, insecure=insecure
         )
-        self._entitlement = Entitlement(rights)
+        self._entitlement = Entitlement(rights, self._sources, payload_state)
         self._reception = Reception(
             self.mach,
-            self._sources,
+            self._entitlement.find,
             self._make_server,
             self._open_stream,
             new_server or default_server,
             None if allow_ids is None else frozenset(allow_ids),
             round(heartbeat * 1000),
-            FRAME_LIMIT,
+            self._guard.limits.request_bytes,
             self._user_of,
         )
         self._payload_state = payload_state
@@ -177,9 +181,7 @@ class Mux(Sending):
         self._snapshot_rate = snapshot_rate
         self._router: Router | None = None
         self._publisher: Publisher | None = None
-        self._to_answer: dict[Server, None] = {}
-        self._held: dict[Feed, None] = {}
-        self._will_answer = False
+        self._turn = Turn()
         self._stopping = False
         self._beating: asyncio.Task[None] | None = None
         self._first = FirstOnly(_log, self.mach.id)
@@ -192,6 +194,7 @@ class Mux(Sending):
         Raises:
             AddressInUse: Somebody else listens there.
             AddressInvalid: Not an endpoint.
+            PersistFailed: The clocks cannot be kept as asked.
         """
         if self._router is not None:
             raise RpcError(f"{self.mach.id} serves already at {self.addr}")
@@ -199,10 +202,13 @@ class Mux(Sending):
         self._thread = threading.get_ident()
         self.mach.add("Start")
         if self._transport is None:
-            self._transport = self._secure()
+            patience = round(self._guard.limits.handshake * 1000)
+            self._transport = self._secure(SocketOptions(handshake_ms=patience))
         gate = FeedGate(self._sources, self._sessions, self.counters, self._first)
+        self._arrivals = Arrivals(self._admit, self.counters, self._guard)
+        self._dispatch = self._make_dispatch()
         try:
-            self._router = self._transport.router(self._bind, self._on_message, self._answer)
+            self._router = self._transport.router(self._bind, self._dispatch.hear, self._turn.end)
             self._publisher = self._transport.publisher(
                 self._feed_bind or feed_endpoint(self._bind),
                 gate.confirms,
@@ -210,25 +216,34 @@ class Mux(Sending):
                 gate.garbage,
             )
             gate.publisher = self._publisher
+            self._frame_limit = limit = self._transport.max_frame_bytes
+            self._sources.start(
+                FeedOptions(self._publisher.send_all, self._journal, limit, self._push_interval),
+                self._payload_state,
+                self._send_for_state,
+            )
         except BaseException:
             self.mach.remove("Start")
             await self._close_transport()
             raise
-        self._frame_limit = limit = self._transport.max_frame_bytes
-        self._arrivals = Arrivals(self._admit, self.counters)
         self._desk = SyncDesk(self.counters, self._snapshot_rate, frame_limit=limit)
-        self._sources.start(
-            FeedOptions(
-                self._publisher.send_all, self._journal, self._frame_limit, self._push_interval
-            ),
-            self._payload_state,
-            self._send_for_state,
-        )
         self._reception.feed_addr = self.feed_addr
         beats = Heartbeats(self._heartbeat, self._sources, self._sessions, self._went_silent)
         beats.also = self._end_changed_users
         self._beating = asyncio.create_task(beats.run(), name=f"{self.mach.id}.heartbeat")
         self.mach.add("Ready")
+
+    def _make_dispatch(self) -> Dispatch:
+        return Dispatch(
+            self._sessions,
+            self._arrivals,
+            self._reception,
+            self._turn,
+            self.counters,
+            self._first,
+            self._guard,
+            Exits(self._send, self._user_of, self._listing, self._on_fetch, self._drop),
+        )
 
     async def stop(self, reason: str = "the source stops") -> None:
         """Flush, say goodbye to every client, close both sockets."""
@@ -236,6 +251,7 @@ class Mux(Sending):
             return
         assert self._beating is not None
         self._stopping = True
+        self._dispatch.stop()
         self.flush()
         for peer in self._arrivals.close():
             self._send(peer, Refusal(0, RefusalCode.STOPPING, "the source stops"))
@@ -250,6 +266,7 @@ class Mux(Sending):
         self._sessions.forget_departed()
         self._desk.close()
         self._sources.stop()
+        self._turn.close()
         self.mach.remove("HasClients", "Ready", "Start")
         await self._close_transport()
         self._stopping = False
@@ -383,7 +400,18 @@ class Mux(Sending):
     def metrics(self) -> dict[str, int]:
         """All counters by name."""
         failed = sum(server.payloads_failed + server.outbox.failed for server in self._sessions)
-        return {**asdict(self.counters), **self.published, "payloads_failed": failed}
+        return {
+            **asdict(self.counters),
+            **self.published,
+            **self._guard.metrics(),
+            **self._handshakes(),
+            "payloads_failed": failed,
+        }
+
+    def _handshakes(self) -> dict[str, int]:
+        """What became of those who wanted to connect, where that takes a key."""
+        counts = self._transport.counts if isinstance(self._transport, ZmqTransport) else None
+        return {} if counts is None else counts.metrics()
 
     def machines(self) -> list[MachineInfo]:
         """What is served, as `list_machines` tells others."""
@@ -405,105 +433,18 @@ class Mux(Sending):
         for feed in self._sources.feeds:
             feed.flush()
 
-    # The conversation.
-
-    def _on_message(self, peer: bytes, frame: bytes, blobs: object) -> None:
-        if len(frame) > FRAME_LIMIT:
-            self.counters.oversized += 1
-            self._first.log("oversized", f"a request of {len(frame)} bytes; {FRAME_LIMIT} allowed")
-            return
-        try:
-            message = from_frame(frame)
-        except FrameInvalid as error:
-            self._count_garbage(str(error))
-            return
-        if self._stopping and not isinstance(message, Bye):
-            # Nothing more is said on the feed, so nothing more may change. Those who are here
-            # have been told Bye; those who come now are told why not.
-            if isinstance(message, Hello):
-                self._send(peer, Refusal(0, RefusalCode.STOPPING, "the source stops"))
-            return
-        if isinstance(message, Hello):
-            self.counters.hellos += 1
-            self._arrivals.add(peer, message)
-            return
-        if isinstance(message, List):
-            self._send(peer, self._listing(peer, message.request))
-            return
-        if isinstance(message, Bye):
-            self._arrivals.forget(peer)
-        server = self._sessions.of(peer)
-        # libzmq gives the id of a peer that left to another one which asks for it.
-        if server is None or server.client.user != self._user_of(peer):
-            request = getattr(message, "request", 0)
-            self._send(peer, Refusal(request, RefusalCode.NO_SESSION, "say Hello first"))
-            return
-        server.last_seen = self._loop.time()
-        self._dispatch(peer, server, message)
-
-    def _dispatch(self, peer: bytes, server: Server, message: Message) -> None:
-        if isinstance(message, Mutate):
-            self.counters.requests += 1
-            self._will_answer = True  # the transport says when it has read all there is
-            self._held[server.feed] = None
-            server.feed.hold()
-            server.mutate(message)
-        elif isinstance(message, Ping):
-            server.ping(message)
-        elif isinstance(message, Sync):
-            self.counters.syncs += 1
-            server.sync(message)
-        elif isinstance(message, Ack):
-            server.ack(message)
-        elif isinstance(message, Watch):
-            server.watch(message)
-        elif isinstance(message, Unwatch):
-            server.unwatch(message)
-        elif isinstance(message, Follow):
-            answer = self._reception.follow(peer, server, message)
-            self.counters.refused += isinstance(answer, Refusal)
-            self._send(peer, answer)
-        elif isinstance(message, Unfollow):
-            server.followed.remove(message.stream_id)
-        elif isinstance(message, Fetch):
-            self._on_fetch(peer, server, message)
-        elif isinstance(message, Bye):
-            self._drop(peer)
-        else:
-            self._count_garbage(f"{type(message).__name__} is not for a source")
-
-    def _answer_soon(self, server: Server) -> None:
-        """A reply is due: behind the messages that are read now, or at the end of this turn."""
-        self._to_answer[server] = None
-        self._held[server.feed] = None
-        if not self._will_answer:
-            self._will_answer = True
-            self._loop.call_soon(self._answer)
-
-    def _answer(self) -> None:
-        """The end of a turn: one diff a stream, the reply to every request, then the feed.
-
-        Somebody waits for the replies, so they go first.
-        """
-        self._will_answer = False
-        if self._router is None:
-            return
-        held, self._held = self._held, {}
-        servers, self._to_answer = self._to_answer, {}
-        taken = [(feed, feed.take()) for feed in held]
-        try:
-            for server in servers:
-                server.reply_all()
-        finally:
-            for feed, frames in taken:
-                feed.publish(frames)
-
     # Hello.
 
     def _admit(self, peer: bytes, hello: Hello) -> None:
-        answer = self._reception.hear(peer, hello)
+        try:
+            self._check_room(peer, hello)
+        except LimitExceeded as error:
+            answer: Server | Refusal = Refusal(0, RefusalCode.LIMIT, error.reason)
+        else:
+            answer = self._reception.hear(peer, hello)
         if isinstance(answer, Refusal):
             self.counters.refused += 1
+            self._guard.denied += answer.code == RefusalCode.NO_ACCESS
             self._send(peer, answer)
             return
         told = hello.capabilities or ()
@@ -515,6 +456,22 @@ class Mux(Sending):
         self._send(peer, self._reception.welcome(answer, hello, resumed))
         self.counters.welcomes_encoded = self._reception.welcomes_encoded
 
+    def _check_room(self, peer: bytes, hello: Hello) -> None:
+        """Whether there is room for one more client.
+
+        Raises:
+            LimitExceeded: There is none, or its names would take too much.
+        """
+        self._guard.check_name("a client's id", hello.client_id)
+        self._guard.check_name("a client's incarnation", hello.incarnation)
+        self._guard.check_name("a machine's id", hello.machine_id)
+        limits, user = self._guard.limits, self._user_of(peer)
+        client = ClientId(hello.client_id, hello.incarnation, user)
+        room = limits.clients + limits.admins * self._entitlement.is_admin(user)
+        if self._sessions.would_be(peer, client) > room:
+            text = f"{len(self._sessions)} clients are here"
+            raise self._guard.exceeded("clients", text, "come back when one has left")
+
     def _make_server(
         self, peer: bytes, client: ClientId, source: Machine | NetworkMachine, view: View
     ) -> Server:
@@ -525,10 +482,11 @@ class Mux(Sending):
             feed,
             feed.join(view),
             lambda message: self._send(peer, message),
-            self._answer_soon,
+            self._turn.answer_soon,
             self._frame_limit,
             self.mach,
             self._desk,
+            self._guard,
             rights,
         )
 
@@ -541,12 +499,8 @@ class Mux(Sending):
 
     def _listing(self, peer: bytes, request: int) -> Listing:
         """The machines that a client may know of."""
-        user = self._user_of(peer)
-        rows: list[Value] = [
-            machine.value()
-            for machine in self.machines()
-            if not self._entitlement.on(user, self._sources.find(machine.id)).nothing
-        ]
+        known = self._entitlement.may_know(self._user_of(peer), self.machines())
+        rows: list[Value] = [machine.value() for machine in known]
         return Listing(request, rows)
 
     def _user_of(self, peer: bytes) -> str:
@@ -565,19 +519,34 @@ class Mux(Sending):
 
     def _end_changed_users(self) -> None:
         """Who has other rights now has to come back to get them."""
-        if self._transport is not None:
-            for user in self._entitlement.changed(self._sessions):
-                self._transport.end_user(user)
+        assert self._transport is not None
+        for user in self._entitlement.changed():
+            # First, so that nobody subscribes again to what they were given before.
+            for peer, server in self._sessions.peers():
+                if server.client.user == user:
+                    self._drop(peer)
+            self._transport.end_user(user)
+
+    def _target(self, name: str, destination: str | None, machine: str) -> Feed | Server:
+        self._guard.check_name("a payload's name", name)
+        return super()._target(name, destination, machine)
+
+    def _post(self, posting: Posting) -> Receipt:
+        self._guard.check_payload(posting.receipt.name, posting.data, self._frame_limit)
+        return super()._post(posting)
 
     def _retire(self, peer: bytes) -> None:
         server = self._sessions.retire(peer)
         if server is not None:
-            self._to_answer.pop(server, None)
+            self._turn.forget(server)
             self._blobs.forget(server.client)
 
     def _send(self, peer: bytes, message: Message | bytes) -> None:
-        if self._router is None:
+        keeper = self._sources.keeper
+        passed = message if keeper is None else keeper.passed(message)
+        if self._router is None or passed is None:
             return
+        message = passed
         frame = message if isinstance(message, bytes) else to_frame(message)
         if len(frame) > self._frame_limit:
             what = "an answer" if message is frame else type(message).__name__
@@ -587,7 +556,3 @@ class Mux(Sending):
             )
         if self._router.send(peer, frame) is not Delivery.SENT:
             self.counters.undelivered += 1
-
-    def _count_garbage(self, text: str) -> None:
-        self.counters.garbage += 1
-        self._first.log("garbage", text)

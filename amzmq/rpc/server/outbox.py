@@ -7,15 +7,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from amzmq.errors import LimitExceeded
+from amzmq.rpc.server.limits import Guard, Limits
 from amzmq.rpc.server.receipt import Receipt
 from amzmq.wire.codec import Value
 from amzmq.wire.control import Directed, Message
 
 _log = logging.getLogger("amzmq.server")
 
-OUTBOX_LIMIT = 1024
-"""Payloads a client may leave unconfirmed before further ones are refused."""
+OUTBOX_LIMIT = Limits().outbox
+"""Payloads a client may leave unconfirmed by default before further ones are refused."""
 
 
 @dataclass(slots=True)
@@ -32,15 +32,21 @@ class Outbox:
         client: The client's id, for errors.
         send: Sends a message to it.
         clock: The loop's time in seconds.
+        guard: Knows how many may be unconfirmed.
 
     Attributes:
         failed: Payloads that the client could make no use of.
     """
 
     def __init__(
-        self, client: str, send: Callable[[Message], None], clock: Callable[[], float]
+        self,
+        client: str,
+        send: Callable[[Message], None],
+        clock: Callable[[], float],
+        guard: Guard,
     ) -> None:
         self.failed = 0
+        self._guard = guard
         self._client = client
         self._send = send
         self._clock = clock
@@ -71,10 +77,9 @@ class Outbox:
             InvalidArgs: `data` has no form on the wire; nothing was sent.
             LimitExceeded: Too many are unconfirmed; likewise.
         """
-        if len(self._posted) >= OUTBOX_LIMIT:
-            raise LimitExceeded(
-                f"{self._client} has not confirmed {OUTBOX_LIMIT} payloads; wait for it"
-            )
+        if len(self._posted) >= self._guard.limits.outbox:
+            text = f"{self._client} has not confirmed {len(self._posted)} payloads"
+            raise self._guard.exceeded("outbox", text, "wait for it")
         name, token = receipt.name, receipt.token
         message = Directed(self._last + 1, after, name, data, token, source_tx, blob, source)
         self._send(message)
@@ -92,7 +97,9 @@ class Outbox:
     def acknowledge(self, ordinal: int, failed: Sequence[Value]) -> None:
         """All up to `ordinal` have arrived; `failed` has [ordinal, reason] of the useless."""
         reasons = {
-            item[0]: str(item[1]) for item in failed if isinstance(item, list) and len(item) > 1
+            item[0]: str(item[1])
+            for item in failed
+            if isinstance(item, list) and len(item) > 1 and type(item[0]) is int
         }
         for number in [number for number in self._posted if number <= ordinal]:
             posted = self._posted.pop(number)
@@ -101,11 +108,11 @@ class Outbox:
             else:
                 posted.receipt.taken()
 
-    def give_up(self) -> None:
-        """The client will not come back."""
+    def give_up(self, reason: str = "it left before it confirmed the payload") -> None:
+        """The client will not come back, or may not have them."""
         posted, self._posted = self._posted, OrderedDict()
         for item in posted.values():
-            self._count(item, "it left before it confirmed the payload")
+            self._count(item, reason)
 
     def _count(self, posted: _Posted, reason: str) -> None:
         self.failed += 1

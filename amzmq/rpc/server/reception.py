@@ -14,11 +14,11 @@ from amzmq.errors import (
 )
 from amzmq.machine import Machine
 from amzmq.rpc.replica.netmach import NetworkMachine
-from amzmq.rpc.server.admission import MakeServerFn, NewServerFn, ServerRequest
+from amzmq.rpc.server.admission import FindFn, MakeServerFn, NewServerFn, ServerRequest
 from amzmq.rpc.server.answers import Answers
 from amzmq.rpc.server.followed_streams import FollowedStream
 from amzmq.rpc.server.server import ClientId, Server
-from amzmq.rpc.server.sources import Sources, groups_of, path_of, served_id
+from amzmq.rpc.server.sources import groups_of, path_of, served_id
 from amzmq.wire.codec import Value
 from amzmq.wire.control import (
     PROTOCOL_VERSION,
@@ -39,7 +39,7 @@ class Reception:
 
     Args:
         mach: The Mux's machine; NewServerErr is added to it.
-        sources: The machines served.
+        find: Finds the machine that a user wants.
         make_server: Makes a server, once it is decided of what.
         open_stream: Lets a client that has one follow one more machine.
         new_server: Decides that.
@@ -56,7 +56,7 @@ class Reception:
     def __init__(
         self,
         mach: Machine,
-        sources: Sources,
+        find: FindFn,
         make_server: MakeServerFn,
         open_stream: Callable[[ClientId, Machine | NetworkMachine, View], FollowedStream],
         new_server: NewServerFn,
@@ -67,8 +67,9 @@ class Reception:
     ) -> None:
         self.feed_addr = ""
         self.new_server_err: BaseException | None = None
+        self._denied = 0
         self._mach = mach
-        self._sources = sources
+        self._find = find
         self._make_server = make_server
         self._open_stream = open_stream
         self._welcomes = Answers()
@@ -130,7 +131,7 @@ class Reception:
                 client.user,
                 peer,
                 client.incarnation,
-                self._sources,
+                self._find,
                 make_server,
             )
             return self._new_server(request)
@@ -147,7 +148,11 @@ class Reception:
             return self._deny(f"no server could be made for {client.name}")
 
     def _deny(self, reason: str) -> Refusal:
-        _log.warning("[%s] refused a client: %s", self._mach.id, reason)
+        # At 1, 2, 4, 8...: the log is not theirs to fill.
+        self._denied += 1
+        if self._denied & (self._denied - 1) == 0:
+            text = "[%s] refused a client: %s (refused so far: %d)"
+            _log.warning(text, self._mach.id, reason, self._denied)
         return Refusal(0, RefusalCode.NO_ACCESS, reason)
 
     @property

@@ -5,14 +5,26 @@
     read = true                  # true, false, or globs of states; default: true
     mutate = ["Open", "Close*"]  # the same; default: false
     kinds = ["add", "remove"]    # of mutations, also "set"; default: all three
-    payload = true               # may receive payloads; default: true
-    schema = true                # may be told the schema; default: true
-    admin = false                # may administrate; default: false
+    payload = true               # may receive payloads, and have them sent; default: true
+    schema = true                # may be told relations and properties; default: true
+    admin = false                # is let in when others are too many; default: false
 
     [reader]                     # nothing said: everything may be read, nothing changed
 
     ["*"]                        # every user without a table; without this one they get nothing
     read = ["Ready"]
+
+What they mean, and what asks for them:
+
+- read: The states are streamed, listed with the machine, and may be waited for at the source.
+  Whoever may not read all states ("*") gets no schema, as that names them all, and no state that
+  the machine gets later.
+- mutate, kinds: Add, remove or set the states. One that is not readable cannot be named.
+- payload: Receive payloads, and fetch blobs; call the state by which the source sends payloads, if
+  that may be mutated as well.
+- schema: Without it, the names of the states are told, and not their relations and properties.
+- admin: `Limits.admins` more clients are let in than `Limits.clients`, to see what the others do;
+  and a machine of which nothing may be read is listed all the same.
 
 Pure logic: it decides and does nothing.
 """
@@ -63,7 +75,8 @@ class MachineRights:
         kinds: The kinds of mutation that are allowed.
         payload: Whether payloads may be received.
         schema: Whether the schema may be told.
-        admin: Whether the machine may be administrated.
+        admin: Whether the user is let in when others are too many.
+        reads_later: Whether states that the machine gets later may be seen, whatever their names.
     """
 
     readable: int
@@ -73,11 +86,16 @@ class MachineRights:
     payload: bool
     schema: bool
     admin: bool
+    reads_later: bool
 
     @property
     def nothing(self) -> bool:
         """Whether the machine is to look as if it were not there."""
         return not (self.readable or self.mutable or self.admin)
+
+    def may_read(self, states: int) -> bool:
+        """Whether all states of a mask may be seen."""
+        return states & ~self.readable == 0
 
     def may_mutate(self, kind: int, called: int) -> bool:
         """Whether a mutation may be run.
@@ -115,7 +133,7 @@ class Rights:
         kinds: The kinds of mutation that are allowed.
         payload: Whether payloads may be received.
         schema: Whether schemas may be told.
-        admin: Whether machines may be administrated.
+        admin: Whether the user is let in when others are too many.
     """
 
     machines: tuple[str, ...] = _ALL
@@ -133,7 +151,7 @@ class Rights:
             machine_id: Its id.
             names: Its states, in order.
         """
-        rights = self if _matches(machine_id, self.machines) else NOTHING
+        rights = self if self.concern(machine_id) else NOTHING
         return MachineRights(
             readable=_mask(names, rights.read),
             mutable=_mask(names, rights.mutate),
@@ -142,7 +160,12 @@ class Rights:
             payload=rights.payload,
             schema=rights.schema,
             admin=rights.admin,
+            reads_later="*" in rights.read,
         )
+
+    def concern(self, machine_id: str) -> bool:
+        """Whether they say anything of a machine."""
+        return _matches(machine_id, self.machines)
 
 
 READ_ONLY = Rights()

@@ -34,6 +34,7 @@ from amzmq.machine import (
 from amzmq.rpc.server.feed import Feed
 from amzmq.rpc.server.followed_streams import FollowedStreams
 from amzmq.rpc.server.held_rights import HeldRights
+from amzmq.rpc.server.limits import Guard
 from amzmq.rpc.server.outbox import Outbox
 from amzmq.rpc.server.receipt import Receipt
 from amzmq.rpc.server.rights import MachineRights, mask_of
@@ -55,6 +56,7 @@ from amzmq.wire.control import (
     Sync,
     Unwatch,
     Watch,
+    Watched,
 )
 from amzmq.wire.writer import StreamWriter
 
@@ -100,6 +102,7 @@ class Server:
         frame_limit: Bytes of the largest frame that may be sent.
         parent: The Mux's machine.
         desk: Answers its questions for what it missed.
+        guard: Knows how much of everything it may use.
         rights: Tells what the client may do with the machine, whose states may grow; None for
             everything.
 
@@ -123,13 +126,14 @@ class Server:
         frame_limit: int,
         parent: Machine,
         desk: SyncDesk,
+        guard: Guard,
         rights: Callable[[], MachineRights] | None = None,
     ) -> None:
         self.client = client
         self._held = HeldRights(feed.source, rights)
         self.feed = feed
         self.stream = stream
-        self.followed = FollowedStreams()
+        self.followed = FollowedStreams(guard)
         self._former = self.followed
         self.wants_news = False
         self.number = -1
@@ -137,8 +141,10 @@ class Server:
         self.understood: tuple[str, ...] = ()
         self._clock = asyncio.get_running_loop().time
         self.last_seen = self._clock()
-        self.outbox = Outbox(client.name, send, self._clock)
-        self.watches = ServerWatches(feed, lambda: self.stream.head)
+        self.outbox = Outbox(client.name, send, self._clock, guard)
+        self.watches = ServerWatches(feed, guard)
+        self._guard = guard
+        self._bucket = guard.bucket(self._clock)
         self.send_frame: Callable[[bytes], None] = send
         self._send = send
         self._desk = desk
@@ -146,6 +152,7 @@ class Server:
         self._frame_limit = frame_limit
         self._results: OrderedDict[int, Result | Declined] = OrderedDict()
         self._running: set[int] = set()
+        self._refusals = 0
         self._told = -1  # the newest message that a reply of this connection has carried
         self._waiting: list[tuple[Mutate, Result | Declined]] = []
         self._ns = NsReport(0, 0, 0, "")
@@ -173,7 +180,12 @@ class Server:
         self._running = older._running
         self._ns = older._ns
         self.outbox.take_over(older.outbox)
-        self.watches = older.watches
+        if self.rights == older.rights:
+            self.watches = older.watches
+        else:  # what it may still wait for, it asks for again
+            older.watches.close()
+        if not self.may_receive_payloads:
+            self.outbox.give_up("its user may not receive payloads any more")
         self._former = older.followed
         self.number = older.number
         self.payloads_failed = older.payloads_failed
@@ -196,6 +208,25 @@ class Server:
 
     # What the client says. The Mux has decoded it.
 
+    def may_ask(self) -> bool:
+        """Whether a question is answered; one too many is counted, and asked again by itself."""
+        if self._bucket.take():
+            return True
+        self._guard.count("requests_per_second")
+        return False
+
+    def check_rate(self) -> None:
+        """Whether one more request is done.
+
+        Raises:
+            LimitExceeded: It is not.
+        """
+        if not self._bucket.take():
+            text = f"more requests of {self.client.name} than it may send"
+            raise self._guard.exceeded(
+                "requests_per_second", text, f"wait {self._bucket.wait:.3g} s, then send less"
+            )
+
     def sync(self, message: Sync) -> None:
         """Answer with what the client misses: from the journal, else a snapshot."""
         feed, stream = self.feed, self.stream
@@ -214,7 +245,10 @@ class Server:
             if self._former is not self.followed:
                 self._former.clear()  # what it still wants, it has asked for again by now
             self.outbox.resend()
-            self.watches.connect(self._send)
+            self.watches.connect(self._tell_watched)
+
+    def _tell_watched(self, request: int) -> None:
+        self._send(Watched(request, self.stream.head))
 
     def ping(self, message: Ping) -> None:
         """The client lives, and says how far it is."""
@@ -238,8 +272,12 @@ class Server:
     def watch(self, message: Watch) -> None:
         """The client waits for something that only the source can see."""
         try:
-            self.watches.watch(message, self._names(message.called, message.number))
-        except (InvalidArgs, LimitExceeded) as error:
+            self.check_rate()
+            self._guard.check_args(message.args)
+            states = self._names(message.called, message.number)
+            self._check_read(states)
+            self.watches.watch(message, states)
+        except (InvalidArgs, LimitExceeded, NoAccess) as error:
             self._refuse(message.request, _refusal_of(error))
 
     def unwatch(self, message: Unwatch) -> None:
@@ -255,11 +293,18 @@ class Server:
         """
         request = message.request
         if request:
-            if (known := self._results.get(request)) is not None:
-                self._reply(message, known)
+            known = self._results.get(request)
+            if known is not None:
+                if self.may_ask():  # a refusal would be a lie: it was done
+                    self._reply(message, known)
                 return
             if request in self._running:
                 return  # its reply will come
+        try:
+            self._check_limits(message)
+        except LimitExceeded as error:  # not remembered: it may be tried again
+            self._tell(message, _refusal_of(error))
+            return
         try:
             outcome = self._run(message, self._names(message.called, message.number))
         except (AmzmqError, ValueError) as error:
@@ -271,6 +316,13 @@ class Server:
         self._running.add(request)
         outcome.add_done_callback(lambda future: self._arrived(message, future))
 
+    def _check_limits(self, message: Mutate) -> None:
+        self.check_rate()
+        self._guard.check_args(message.args)
+        if len(self._running) >= self._guard.limits.requests_in_flight:
+            text = f"{len(self._running)} mutations without a result yet"
+            raise self._guard.exceeded("requests_in_flight", text, "await some of them first")
+
     def _names(self, called: Sequence[int], number: int) -> tuple[str, ...]:
         """The machine's states of a client's indexes, as it counts them at message `number`."""
         names = self.stream.names_at(number)
@@ -280,6 +332,8 @@ class Server:
 
     def _run(self, message: Mutate, states: tuple[str, ...]) -> Result | asyncio.Future[Result]:
         source = self.feed.source
+        if blocked := self.feed.blocked:
+            raise NotConnected(blocked)
         if self._held.are_limited:
             self._check_rights(message.type, states)
         args = message.args
@@ -298,6 +352,21 @@ class Server:
     def rights(self) -> MachineRights | None:
         """What the client may do with the machine; None for everything."""
         return self._held.now
+
+    @property
+    def may_receive_payloads(self) -> bool:
+        """Whether payloads, and the blobs they offer, are for the client."""
+        return self.rights is None or self.rights.payload
+
+    def _check_read(self, states: tuple[str, ...]) -> None:
+        """Waits tell of what they wait for, so whoever waits has to have the right to read it."""
+        rights, source = self.rights, self.feed.source
+        if rights is None or (
+            rights.readable and rights.may_read(mask_of(map(source.index, states)))
+        ):
+            return
+        who = self.client.user or self.client.name
+        raise NoAccess(f"{who} may not wait for {' '.join(states) or 'the queue'} of {source.id}")
 
     def _check_rights(self, type_: int, states: tuple[str, ...]) -> None:
         rights, source = self.rights, self.feed.source
@@ -338,13 +407,17 @@ class Server:
         (self._successor or self)._conclude(message, outcome)
 
     def _conclude(self, message: Mutate, outcome: Result | Declined) -> None:
-        if not message.request:
+        if message.request:
+            self._results[message.request] = outcome
+            if len(self._results) > REPLIES_KEPT:
+                self._results.popitem(last=False)
+        self._tell(message, outcome)
+
+    def _tell(self, message: Mutate, outcome: Result | Declined) -> None:
+        if message.request:
+            self._reply(message, outcome)
+        else:
             self._count_ns(outcome)
-            return
-        self._results[message.request] = outcome
-        if len(self._results) > REPLIES_KEPT:
-            self._results.popitem(last=False)
-        self._reply(message, outcome)
 
     def _reply(self, message: Mutate, outcome: Result | Declined) -> None:
         self._waiting.append((message, outcome))
@@ -384,6 +457,7 @@ class Server:
     def _count_ns(self, outcome: Result | Declined) -> None:
         received, canceled, refused, reason = self._ns
         if isinstance(outcome, Declined):
+            self._guard.denied += outcome.code == RefusalCode.NO_ACCESS
             self._ns = NsReport(received + 1, canceled, refused + 1, outcome.reason)
         else:
             self._ns = NsReport(
@@ -411,12 +485,26 @@ class Server:
         Raises:
             InvalidArgs: `data` has no form on the wire.
             LimitExceeded: The client leaves too many unconfirmed.
+            NoAccess: Its user may not receive payloads.
         """
+        if not self.may_receive_payloads:
+            self._guard.denied += 1
+            raise NoAccess(f"payload {receipt.name!r}: {self.client.name} may not receive any")
         self.feed.flush()
         self.outbox.post(receipt, self.stream.head, data, source_tx, blob, source)
 
+    def _tell_refused(self, request: int, reason: str) -> None:
+        # At 1, 2, 4, 8...: the log is not the client's to fill.
+        self._refusals += 1
+        if self._refusals & (self._refusals - 1) == 0:
+            _log.warning(
+                "[%s] refused request %d: %s (refused so far: %d)",
+                self.mach.id, request, reason, self._refusals,
+            )  # fmt: skip
+
     def _refuse(self, request: int, why: Declined) -> None:
-        _log.warning("[%s] refused request %d: %s", self.mach.id, request, why.reason)
+        self._guard.denied += why.code == RefusalCode.NO_ACCESS
+        self._tell_refused(request, why.reason)
         self._send(Refusal(request, why.code, why.reason))
 
 

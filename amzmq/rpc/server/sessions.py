@@ -66,6 +66,11 @@ class Sessions:
         self._peers[server.client] = peer
         return continued
 
+    def would_be(self, peer: bytes, client: ClientId) -> int:
+        """How many clients there are once this one is here as well."""
+        is_here = client in self._peers or peer in self._servers
+        return len(self._servers) + (not is_here)
+
     def retire(self, peer: bytes) -> Server | None:
         """End a server; what its client may ask for when it comes back is kept for a while."""
         server = self._servers.pop(peer, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
 from amzmq.errors import Refused, RpcError
@@ -13,6 +14,7 @@ from amzmq.rpc.payload import Payload
 from amzmq.rpc.replica.netmach import NetworkMachine
 from amzmq.rpc.server.feed import Feed, FeedOptions
 from amzmq.rpc.server.payload_state import PayloadState
+from amzmq.rpc.server.persist import FsyncLike, Keeper, PathLike
 from amzmq.rpc.server.receipt import Receipt
 from amzmq.wire.codec import Value
 from amzmq.wire.writer import StreamWriter
@@ -26,9 +28,13 @@ class Sources:
 
     Args:
         args: Classes of typed arguments of the machines' handlers.
+
+    Attributes:
+        keeper: Keeps the clocks of local machines in a file; None if nobody does.
     """
 
     def __init__(self, args: Iterable[type] = ()) -> None:
+        self.keeper: Keeper | None = None
         self._args = arg_names(args)
         self._machines: dict[str, Machine | NetworkMachine] = {}
         self._makers: dict[str, MakeFeedFn] = {}
@@ -85,6 +91,11 @@ class Sources:
         self._machines.pop(machine_id, None)
         self._makers.pop(machine_id, None)
 
+    def persist(self, path: PathLike | None, fsync: FsyncLike, mach: Machine) -> None:
+        """Keep the clocks in a file, if there is a path; the arguments are those of `Keeper`."""
+        if path is not None:
+            self.keeper = Keeper(path, fsync, mach)
+
     # Feeds.
 
     def start(
@@ -99,10 +110,27 @@ class Sources:
             options: Of their feeds.
             payload_state: The state by which a machine sends payloads, if it has it.
             send: Sends them.
+
+        Raises:
+            PersistFailed: The clocks cannot be kept as asked.
         """
         self._options = options
         self._payload_state = payload_state
         self._send = send
+        keeper, machines = self.keeper, self._machines.values()
+        if keeper is None:
+            self._open_all()
+            return
+        self._options = replace(options, send=keeper.guarding(options.send), keeper=keeper)
+        keeper.open(machine.id for machine in machines if isinstance(machine, Machine))
+        try:
+            self._open_all()
+            keeper.begin()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _open_all(self) -> None:
         for machine in self._machines.values():
             self.open(machine)
 
@@ -110,12 +138,15 @@ class Sources:
         """Publish what is unsaid, and then nothing more."""
         for machine_id in list(self._feeds):
             self._close(machine_id)
+        if self.keeper is not None:
+            self.keeper.close()
 
     def open(self, machine: Machine | NetworkMachine) -> Feed:
         """The feed of a machine, begun if it is not yet.
 
         Raises:
             Refused: Another machine of its id is served.
+            PersistFailed: It is behind the clock that is kept of it.
         """
         machine_id = served_id(machine)
         feed = self._feeds.get(machine_id)
@@ -124,6 +155,8 @@ class Sources:
                 raise Refused(f"another machine {machine_id!r} is served here already")
             return feed
         assert self._options is not None
+        if self.keeper is not None and isinstance(machine, Machine):
+            self.keeper.restore(machine)
         make = self._makers.get(machine_id, Feed)
         feed = self._feeds[machine_id] = make(machine, secrets.token_bytes(8), self._options)
         if isinstance(machine, NetworkMachine):
@@ -177,10 +210,14 @@ class Sources:
             "encoded": sum(stream.encoded for stream in streams),
             "head": sum(stream.head for stream in streams),
             "streams": len(streams),
+            **({} if self.keeper is None else self.keeper.metrics()),
         }
 
     def infos(self, clients: Mapping[str, int]) -> list[MachineInfo]:
         """What is served, for those who ask; `clients` counts the clients of each machine."""
+        if self.keeper is not None:
+            for feed in self._feeds.values():
+                feed.flush()  # nobody is told what is not written
         return [
             MachineInfo(
                 machine_id,

@@ -6,13 +6,14 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 
-from amzmq.errors import InvalidArgs, LimitExceeded
+from amzmq.errors import InvalidArgs
 from amzmq.machine import Wait
 from amzmq.rpc.server.feed import Feed
-from amzmq.wire.control import Watch, Watched, WatchKind
+from amzmq.rpc.server.limits import Guard, Limits
+from amzmq.wire.control import Watch, WatchKind
 
-WATCH_LIMIT = 1024
-"""Watches that one client may have open, and answered ones that are remembered for it."""
+WATCH_LIMIT = Limits().watches
+"""Watches that one client may have open by default; as many answered ones are remembered."""
 
 
 class ServerWatches:
@@ -20,23 +21,23 @@ class ServerWatches:
 
     Args:
         feed: Of the machine it follows.
-        head: The number of the newest message in its stream.
+        guard: Knows how many there may be.
     """
 
-    def __init__(self, feed: Feed, head: Callable[[], int]) -> None:
+    def __init__(self, feed: Feed, guard: Guard) -> None:
         self._feed = feed
-        self._head = head
+        self._guard = guard
         self._loop = asyncio.get_running_loop()
         self._open: dict[int, tuple[Wait, Callable[[], None]]] = {}
         self._answered: OrderedDict[int, None] = OrderedDict()
-        self._send: Callable[[Watched], None] | None = None
+        self._tell: Callable[[int], None] | None = None
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def connect(self, send: Callable[[Watched], None] | None) -> None:
-        """From now on answers go this way, or are kept until the client asks again."""
-        self._send = send
+    def connect(self, tell: Callable[[int], None] | None) -> None:
+        """From now on answered requests go this way, or are kept until the client asks again."""
+        self._tell = tell
 
     def watch(self, message: Watch, states: tuple[str, ...]) -> None:
         """Begin to watch, unless it is watched already; answered at once if it was before.
@@ -51,8 +52,8 @@ class ServerWatches:
             return
         if request in self._open:
             return
-        if len(self._open) >= WATCH_LIMIT:
-            raise LimitExceeded(f"{WATCH_LIMIT} waits are open at the source; end some first")
+        if len(self._open) >= self._guard.limits.watches:
+            raise self._guard.exceeded("watches", f"{len(self._open)} waits", "end some first")
         wait = self._begin(message, states)
 
         def done() -> None:
@@ -74,15 +75,15 @@ class ServerWatches:
         if self._open.pop(request, None) is None:
             return
         self._answered[request] = None
-        if len(self._answered) > WATCH_LIMIT:
+        if len(self._answered) > self._guard.limits.watches:
             self._answered.popitem(last=False)
         self._answer(request)
 
     def _answer(self, request: int) -> None:
         """The client shall see the change before it hears of it: so the feed goes first."""
-        if self._send is not None:
+        if self._tell is not None:
             self._feed.flush()
-            self._send(Watched(request, self._head()))
+            self._tell(request)
 
     def unwatch(self, request: int) -> None:
         """It is of no interest any more."""
@@ -94,6 +95,6 @@ class ServerWatches:
 
     def close(self) -> None:
         """The client will not come back."""
-        self._send = None
+        self._tell = None
         for request in list(self._open):
             self.unwatch(request)

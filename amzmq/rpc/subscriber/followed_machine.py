@@ -6,7 +6,7 @@ from asyncio import Future
 from collections.abc import Mapping
 from typing import NoReturn, Protocol
 
-from amzmq.errors import NoAccess, SchemaMismatch
+from amzmq.errors import NoAccess, NotConnected, SchemaMismatch
 from amzmq.machine import MutationType, Result
 from amzmq.machine.event import HasSource
 from amzmq.rpc.client.following import Following
@@ -61,8 +61,13 @@ class FollowedMachine:
 
     @property
     def follower(self) -> Follower:
-        """What keeps the replica level."""
-        assert self.following.follower is not None, "not followed yet"
+        """What keeps the replica level.
+
+        Raises:
+            NotConnected: The machine is not followed now; it may have been a moment ago.
+        """
+        if self.following.follower is None:
+            raise NotConnected(f"{self.id} is not followed; the source may serve it again")
         return self.following.follower
 
     @property

@@ -134,7 +134,10 @@ class SubscriberTalk(Talk):
         await self._for_each(lambda it: it.follower.begin(it, it.following.epoch, timeout))
 
     async def _for_each(self, step: Callable[[FollowedMachine], Awaitable[None]]) -> None:
-        await _all(step, [it for it in self._subscriber.followed if it.is_followed])
+        try:
+            await _all(step, [it for it in self._subscriber.followed if it.is_followed])
+        except NotConnected as error:  # the source ended one of them meanwhile
+            raise TimeoutError from error
 
     def established(self) -> None:
         """Level with the source."""

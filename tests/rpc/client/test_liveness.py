@@ -83,7 +83,7 @@ async def test_a_silent_client_is_given_up_and_others_are_not(world: World) -> N
 async def test_a_client_that_was_given_up_by_mistake_comes_back_by_itself(world: World) -> None:
     mux = await world.serve(heartbeat=0.05)
     client = await world.follow("one")
-    mux._on_message(mux._sessions.peers()[0][0], to_frame(Bye("by mistake")), ())
+    mux._dispatch.hear(mux._sessions.peers()[0][0], to_frame(Bye("by mistake")), ())
     assert mux.mach.not_("HasClients")
     await until(lambda: "rc-one" in mux.clients)
     await soon(client.mach.when("Ready"))

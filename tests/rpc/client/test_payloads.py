@@ -7,7 +7,7 @@ import pytest
 from amzmq.errors import InvalidArgs, LimitExceeded, NotConnected
 from amzmq.machine import Event
 from amzmq.net.options import SocketOptions
-from amzmq.rpc import Consumer, Payload
+from amzmq.rpc import Consumer, Limits, Payload
 from amzmq.wire.control import Ack, Directed
 from tests.rpc.rig import Losing, Payloads, World, level, soon, turns, until
 
@@ -240,11 +240,8 @@ async def test_directed_payloads_arrive_after_the_client_was_given_up(world: Wor
     assert taken.data == [1, 2]
 
 
-async def test_an_outbox_that_is_full_refuses_further_payloads(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("amzmq.rpc.server.outbox.OUTBOX_LIMIT", 3)
-    mux = await world.serve()
+async def test_an_outbox_that_is_full_refuses_further_payloads(world: World) -> None:
+    mux = await world.serve(limits=Limits(outbox=3))
     await world.follow("one")
     for n in range(3):
         mux.send_payload("n", n, destination="one")

@@ -8,7 +8,7 @@ import pytest
 
 from amzmq.errors import DeliveryFailed, FrameTooLarge, LimitExceeded
 from amzmq.net.options import SocketOptions
-from amzmq.rpc.server import outbox
+from amzmq.rpc import Limits
 from amzmq.wire.control import Ack, Directed, from_frame
 from amzmq.wire.journal import JournalLimits
 
@@ -63,10 +63,9 @@ async def test_fault_27_what_is_too_large_is_its_sender_s_error(
 
 
 async def test_fault_32_a_client_that_does_not_read_costs_a_bounded_amount(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World,
 ) -> None:
-    monkeypatch.setattr(outbox, "OUTBOX_LIMIT", 10)
-    mux = await world.serve(heartbeat=PATIENT)
+    mux = await world.serve(heartbeat=PATIENT, limits=Limits(outbox=10))
     slow, quick = await world.follow("slow"), await world.follow("quick")
     taken = Payloads(quick)
 

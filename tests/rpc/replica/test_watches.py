@@ -11,7 +11,7 @@ import pytest
 
 from amzmq.errors import InvalidArgs, NotConnected, StateUnknown
 from amzmq.machine import Machine
-from amzmq.rpc import Client, Mux
+from amzmq.rpc import Client, Limits, Mux
 from amzmq.wire.control import Unwatch, Watch, Watched
 from tests.rpc.rig import PATIENCE_S, QUICK, Losing, World, level, machine, soon, turns, until
 
@@ -168,14 +168,13 @@ async def test_a_client_that_goes_leaves_no_wait_at_the_source(world: World) -> 
 
 
 async def test_the_source_has_a_limit_and_says_so(
-    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("amzmq.rpc.server.watches.WATCH_LIMIT", 2)
-    mux = await world.serve()
+    mux = await world.serve(limits=Limits(watches=2))
     client = await world.follow()
     waits = [client.net_mach.when_args("Multi", user=n) for n in range(3)]
     await until(lambda: client.metrics()["waits_refused"] == 1)
-    assert "2 waits are open at the source" in caplog.text
+    assert "2 waits; watches=2 at this source: end some first" in caplog.text
     for n in range(3):
         mux.source.add("Multi", user=n)
     await soon(waits[0])

@@ -9,7 +9,7 @@ import pytest
 
 from amzmq.machine import MutationType, Result
 from amzmq.net.memory_conversation import MemoryDealer
-from amzmq.rpc.server import mux as mux_module
+from amzmq.rpc import Limits
 from amzmq.wire.codec import encode
 from amzmq.wire.control import (
     Bye,
@@ -70,16 +70,15 @@ async def test_garbage_at_the_router_is_counted_and_said_once(
 
 
 async def test_an_oversized_request_is_counted_and_not_read(
-    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(mux_module, "FRAME_LIMIT", 1000)
-    mux = await world.serve()
+    mux = await world.serve(limits=Limits(request_bytes=1000, stranger_bytes=1000))
     client = await world.follow()
     stranger = await admitted(world)
     large = to_frame(Mutate(1, MutationType.ADD, [0], {"blob": b"x" * 1000}, 0))
     await stranger.say(large, large)
     assert mux.counters.oversized == 2
-    assert caplog.text.count("1000 allowed") == 1
+    assert caplog.text.count("request_bytes=1000") == 1
     assert mux.source.not_("A")
     assert await soon(client.net_mach.add("A")) == Result.EXECUTED
     stranger.dealer.close()
