@@ -11,6 +11,8 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
+from tests.examples.warm import Process, start
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 PATIENCE_S = 30.0
@@ -26,7 +28,7 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 class Program:
     """A process, and the lines that it prints."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: Process) -> None:
         self.out: list[str] = []
         self.err: list[str] = []
         self._process = process
@@ -91,14 +93,7 @@ async def running(
     env: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Program]:
     """A command, killed at the end if it still runs."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=cwd,
-        env=environment(env),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    process = await start(*command, cwd=cwd, env=environment(env))
     assert process.stdin is not None
     program = Program(process)
     try:
