@@ -15,6 +15,7 @@ from amzmq.net.traffic import TrafficMeter
 from tests.faults.process import Program
 from tests.faults.programs.source import JOURNAL
 from tests.oracles.history import Gone, History, from_row
+from tests.ports import free_addr
 
 READERS = {"f1": "full", "f2": "part"}
 RELAYED = {"f1": "full", "f2": "full"}
@@ -43,6 +44,9 @@ class Lab:
         talk, feed: The meters of the source's two sockets.
     """
 
+    heal_s = HEAL_S
+    facts: tuple[str, ...] = ("ready", "epoch", "number")
+
     def __init__(
         self,
         folder: Path,
@@ -62,17 +66,18 @@ class Lab:
         self._relayed = relayed
         self._door: dict[str, str] = {}
         self.gone: list[str] = []
-        self._options: dict[str, Any] = {"sockets": sockets or {}, "journal": journal}
+        self.options: dict[str, Any] = {"sockets": sockets or {}, "journal": journal}
         self._journal = journal
         self._diaries = 0
         self._lives = 0
-        self._addr, self._feed_addr = "tcp://127.0.0.1:0", ""
+        # What is started again where it was must find its port free.
+        self._addr, self._feed_addr = free_addr(), ""
         self._counted: Counter[str] = Counter()
         if secured:
             self.keys = str(folder)
             for role in ("source", "client", "stranger"):
                 Keys.generate().save(folder / f"{role}.key")
-            self._options["keys"] = self.keys
+            self.options["keys"] = self.keys
 
     # Life.
 
@@ -103,7 +108,8 @@ class Lab:
             if (meter := getattr(self, name, None)) is not None:
                 await meter.close()
 
-    def _diary(self) -> str:
+    def diary(self) -> str:
+        """Where somebody's history goes."""
         self._diaries += 1
         return str(self.folder / f"{self._diaries}.history")
 
@@ -112,12 +118,12 @@ class Lab:
         self._lives += 1
         self.source = await Program.run(
             "source",
-            diary=self._diary(),
+            diary=self.diary(),
             life=f"life{self._lives}",
             bind=self._addr,
             feed=self._feed_addr,
             extra=extra,
-            **self._options,
+            **self.options,
         )
 
     async def start_relay(self) -> None:
@@ -128,9 +134,9 @@ class Lab:
         self.relay = await Program.run(
             "relay",
             upstream=self._addr,
-            bind=self._door["addr"] if again else "tcp://127.0.0.1:0",
+            bind=self._door["addr"] if again else free_addr(),
             feed=self._door["feed"] if again else "",
-            **self._options,
+            **self.options,
         )
         self._door = self.relay.hello
 
@@ -141,7 +147,7 @@ class Lab:
 
     async def _follow(self, names: dict[str, str]) -> Program:
         return await Program.run(
-            "followers", diary=self._diary(), addr=self.talk.addr, names=names, **self._options
+            "followers", diary=self.diary(), addr=self.talk.addr, names=names, **self.options
         )
 
     async def replace(self, program: str, names: dict[str, str]) -> None:
@@ -159,11 +165,16 @@ class Lab:
 
     # What can be seen.
 
+    @property
+    def followers(self) -> tuple[Program, ...]:
+        """All programs that follow."""
+        return self.readers, self.caller
+
     async def metrics(self) -> Counter[str]:
         """All counters of all programs."""
         total = self._counted.copy()
         total.update((await self.source.ask("status"))["metrics"])
-        for program in (self.readers, self.caller):
+        for program in self.followers:
             for status in (await program.ask("status")).values():
                 total.update(status["metrics"])
         return total
@@ -177,23 +188,28 @@ class Lab:
         started = time.monotonic()
         target = await self.source.ask("status")
         while True:
-            if await self._all(lambda status: _reaches(status, target)):
+            if await self._all(lambda status: self.reaches(status, target)):
                 return time.monotonic() - started
-            if time.monotonic() - started > HEAL_S:
-                raise NotHealed(f"not level within {HEAL_S:.0f} s: {await self._where()}")
+            if time.monotonic() - started > self.heal_s:
+                raise NotHealed(f"not level within {self.heal_s:.0f} s: {await self._where()}")
             await asyncio.sleep(POLL_S)
 
+    def reaches(self, status: dict[str, Any], target: dict[str, Any]) -> bool:
+        """Whether a follower has what the source had."""
+        head = target["heads"].get(status["stream"], 0)
+        is_here = bool(status["ready"]) and status["epoch"] == target["epoch"]
+        return is_here and int(status["number"]) >= head
+
     async def _all(self, holds: Callable[[dict[str, Any]], bool]) -> bool:
-        for program in (self.readers, self.caller):
+        for program in self.followers:
             if not all(map(holds, (await program.ask("status")).values())):
                 return False
         return True
 
     async def _where(self) -> str:
-        states = [await program.ask("status") for program in (self.readers, self.caller)]
-        facts = ("ready", "epoch", "number")
+        states = [await program.ask("status") for program in self.followers]
         return "; ".join(
-            f"{name} {[status[fact] for fact in facts]}"
+            f"{name} {[status[fact] for fact in self.facts]}"
             for state in states
             for name, status in state.items()
         )
@@ -206,20 +222,20 @@ class Lab:
         await self.source.ask("stop_load")
         await self.healed()
         await asyncio.sleep(0.5)  # two heartbeats: confirmations and reports come with them
-        for program in (self.readers, self.caller, self.source):
+        for program in (*self.followers, self.source):
             await program.ask("rest")
 
     async def end(self) -> tuple[History, list[str]]:
         """End everybody; what happened, and what was left behind."""
         left = [
-            *await self.readers.stop(),
-            *await self.caller.stop(),
+            *[one for program in self.followers for one in await program.stop()],
             *(await self.relay.stop() if self.relay is not None else []),
             *await self.source.stop(),
         ]
-        return self._history(), left
+        return self.history(), left
 
-    def _history(self) -> History:
+    def history(self) -> History:
+        """What everybody has written down, in order."""
         rows = []
         for path in self.folder.glob("*.history"):
             # The last line of a process that was killed may be half a line.
@@ -230,9 +246,3 @@ class Lab:
         for name in self.gone:
             history.note(Gone(name))
         return history
-
-
-def _reaches(status: dict[str, Any], target: dict[str, Any]) -> bool:
-    head = target["heads"].get(status["stream"], 0)
-    is_here = bool(status["ready"]) and status["epoch"] == target["epoch"]
-    return is_here and int(status["number"]) >= head

@@ -6,11 +6,14 @@ import asyncio
 import json
 import signal
 import sys
+import tempfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
+LAST_WORDS = 2000
+"""Bytes at the end of stderr that are looked at."""
 
 
 class Ended(Exception):
@@ -23,27 +26,33 @@ class Program:
     Args:
         process: It.
         name: Names it in errors.
+        complaints: Its stderr.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, name: str) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, name: str, complaints: IO[bytes]
+    ) -> None:
         self.process = process
         self.name = name
+        self._complaints = complaints
         self.hello: dict[str, Any] = {}
         self._turn = asyncio.Lock()
 
     @classmethod
     async def run(cls, program: str, **options: Any) -> Program:
-        """Start a program of `tests/faults/programs`."""
+        """Start a program of `tests/faults/programs`, or a module with dots in its name."""
+        module = program if "." in program else f"tests.faults.programs.{program}"
+        complaints = tempfile.TemporaryFile()
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-W", "ignore", "-m", f"tests.faults.programs.{program}",
+            sys.executable, "-W", "ignore", "-m", module,
             json.dumps(options),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
+            stderr=complaints,
             cwd=ROOT,
             limit=2**20,
         )  # fmt: skip
-        started = cls(process, program)
+        started = cls(process, program, complaints)
         try:
             started.hello = await started._hear()
         except BaseException:
@@ -69,8 +78,16 @@ class Program:
         except TimeoutError:
             raise Ended(f"{self.name} does not answer") from None
         if not line:
-            raise Ended(f"{self.name} has ended with status {await self.process.wait()}")
+            status = await self.process.wait()
+            raise Ended(f"{self.name} has ended with status {status}{self._last_words()}")
         return json.loads(line)
+
+    def _last_words(self) -> str:
+        if self._complaints.closed:
+            return ""
+        self._complaints.seek(0)
+        lines = self._complaints.read()[-LAST_WORDS:].decode(errors="replace").splitlines()
+        return f": {lines[-1]}" if lines else ""
 
     def freeze(self) -> None:
         """Stop it in its tracks."""
@@ -91,6 +108,7 @@ class Program:
         self.process.stdin.close()
         async with asyncio.timeout(PATIENCE_S):
             await self.process.wait()
+        self._complaints.close()
 
     async def stop(self) -> list[str]:
         """End it as it should be ended; what it left behind."""

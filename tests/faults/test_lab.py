@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 
-from tests.faults.report import page
+from tests.faults import report
 from tests.faults.trial import FAULTS, Outcome, try_out
 
 QUICK = [fault.name for fault in FAULTS.values() if fault.quick]
@@ -39,13 +40,19 @@ def test_there_are_many_kinds_of_faults() -> None:
 def test_every_flaw_counts_and_is_on_the_page(flaw: dict[str, object]) -> None:
     bad = dataclasses.replace(GOOD, **flaw)  # type: ignore[arg-type]
     assert not bad.is_good
-    assert page([bad]).partition("| --- |")[2] != page([GOOD]).partition("| --- |")[2]
-    assert "0 of them survived" in page([bad])
+    assert _page(bad).partition("| --- |")[2] != _page(GOOD).partition("| --- |")[2]
+    assert "0 of them survived" in _page(bad)
 
 
 def test_the_page_shows_what_was_good() -> None:
     assert GOOD.is_good
-    text = page([GOOD])
+    text = _page(GOOD)
     assert "| name | what | gaps | 0.25 | 0 | 0 | 0 |" in text
     assert "1 faults, 1 of them survived" in text
     assert "What is wrong" not in text
+    assert "Side by side\n" not in text  # which was not run
+
+
+def _page(outcome: Outcome) -> str:
+    """By way of the file."""
+    return report.page(json.loads(json.dumps(report.found([outcome]))), None, None)

@@ -10,7 +10,7 @@ from typing import Any
 from amzmq.errors import AmzmqError
 from amzmq.rpc import Client
 from tests.faults.programs import shared
-from tests.oracles.history import Sight
+from tests.oracles.history import Follows, Ready, Sight
 from tests.oracles.recorder import FollowerRecorder
 from tests.rpc.programs.pipe import config, obey, say
 
@@ -35,12 +35,19 @@ class Followers:
         self.options = options
         self.diary = shared.Diary(options["diary"])
         self.clients: dict[str, tuple[Client, FollowerRecorder]] = {}
+        self.sights: dict[str, Sight] = {}
         self._working: list[asyncio.Task[None]] = []
         self._serial = 0
 
     async def join(self, name: str, view: str) -> bool:
-        """One more client."""
+        """One more client, which is ready."""
+        await self.enter(name, view).ready()
+        return True
+
+    def enter(self, name: str, view: str) -> Client:
+        """One more client, which connects by and by."""
         keywords, sight = VIEWS[view]
+        self.sights[name] = sight
         recorder = FollowerRecorder(self.diary.note, name, sight)
         client = Client(
             self.options["addr"],
@@ -58,12 +65,12 @@ class Followers:
         recorder.watch(client)
         self.clients[name] = client, recorder
         client.start()
-        await client.ready()
-        return True
+        return client
 
     async def leave(self, name: str) -> bool:
         """One client less."""
         client, recorder = self.clients.pop(name)
+        del self.sights[name]
         await client.stop()
         recorder.gone()
         return True
@@ -81,12 +88,15 @@ class Followers:
 
     async def _call(self) -> None:
         while True:
-            for _, recorder in list(self.clients.values()):
+            for name, (client, recorder) in list(self.clients.items()):
+                if client.following.net is None:
+                    continue  # it has just come
                 self._serial += 1
-                await recorder.call(f"{recorder.name}-{self._serial}", "add", "Multi")
-                self._serial += 1
-                recorder.call_ns(f"{recorder.name}-{self._serial}", "Multi")
-            await asyncio.sleep(CALL_S)
+                await recorder.call(f"{name}-{self._serial}", "add", "Multi")
+                if name in self.clients:
+                    self._serial += 1
+                    recorder.call_ns(f"{name}-{self._serial}", "Multi")
+            await asyncio.sleep(self.options.get("call_s", CALL_S))
 
     async def stop_calls(self) -> bool:
         """Let the call that is under way end first, so that its fate is known."""
@@ -121,12 +131,11 @@ class Followers:
 
     def _status(self, client: Client) -> dict[str, Any]:
         follower = client.following.follower
-        assert follower is not None
         return {
             "ready": client.mach.is_("Ready"),
             "epoch": client.epoch.hex(),
-            "stream": follower.stream_id.hex(),
-            "number": follower.number,
+            "stream": "" if follower is None else follower.stream_id.hex(),
+            "number": -1 if follower is None else follower.number,
             "metrics": client.metrics() | {"errors": client.mach.tick("ErrNetwork") // 2},
         }
 
@@ -134,6 +143,16 @@ class Followers:
         for client, recorder in self.clients.values():
             await client.sync()
             recorder.at_rest()
+        return True
+
+    def turn(self, path: str) -> bool:
+        """Begin another history, by where everything stands."""
+        self.diary.turn(path)
+        for name, (client, recorder) in self.clients.items():
+            self.diary.note(Follows(name, self.sights[name]))
+            number = client.follower.number
+            self.diary.note(Ready(name, client.epoch.hex(), recorder.stream, number))
+            recorder.saw(whole=True)
         return True
 
 
@@ -146,7 +165,7 @@ async def main() -> None:
     say({"ready": True})
     names = (
         "join", "leave", "come_and_go", "start_calls", "stop_calls", "cancel_storm", "block",
-        "status", "rest",
+        "status", "rest", "turn",
     )  # fmt: skip
     await obey({name: getattr(followers, name) for name in names})
     await followers.stop_calls()

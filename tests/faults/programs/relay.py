@@ -20,7 +20,7 @@ async def main() -> None:
         options["feed"],
         name="relay",
         heartbeat=0.2,
-        journal=JournalLimits(messages=JOURNAL),
+        journal=JournalLimits(messages=options.get("journal", JOURNAL)),
         conn_retry_delay=0.02,
         conn_retry_backoff=0.2,
         transport=shared.transport(options, "source"),

@@ -34,7 +34,16 @@ class Diary:
     """Writes a history to a file, line by line: whoever is killed has written what it did."""
 
     def __init__(self, path: str) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._file = self._opened(path)
+
+    @staticmethod
+    def _opened(path: str) -> int:
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def turn(self, path: str) -> None:
+        """Go on in another file."""
+        os.close(self._file)
+        self._file = self._opened(path)
 
     def note(self, happening: Happening) -> None:
         """Write one happening with its time."""
@@ -90,9 +99,10 @@ def _open(fds: int) -> list[str]:
 def limit_descriptors(spare: int | None) -> int:
     """Let the process open only so many more, or as many as ever; how many it has."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    # A descriptor's number counts, so the highest that is open decides.
-    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
-    soft = most if spare is None else highest + 1 + spare
+    soft = most
+    if spare is not None:
+        # A descriptor's number counts, so the highest that is open decides.
+        soft = max(int(name) for name in os.listdir("/proc/self/fd")) + 1 + spare
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, most))
     return descriptors()
 

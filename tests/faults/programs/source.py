@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import random
 import time
 from typing import Any
 
 from amzmq.errors import AmzmqError
 from amzmq.machine import Event, Machine, State
 from amzmq.rpc import Mux
+from amzmq.rpc.blobs.blobstore import Offer
 from amzmq.wire.journal import JournalLimits
 from tests.faults.programs import shared
-from tests.oracles.recorder import SourceRecorder
+from tests.oracles.history import Began, Changed, Said
+from tests.oracles.recorder import SourceRecorder, clock_of
 from tests.rpc.programs.pipe import config, obey, say
 
 LOAD_S = 0.005
@@ -31,6 +35,7 @@ class Source:
         self.recorder = SourceRecorder(self.diary.note, options["life"], self.machine)
         self.mux: Mux | None = None
         self.past: dict[str, int] = {}
+        self._offers: list[Offer] = []
         self._raising = 0
         self._loading: asyncio.Task[None] | None = None
 
@@ -70,6 +75,7 @@ class Source:
             self.past[name] = self.past.get(name, 0) + count
 
     def start_load(self) -> bool:
+        assert self._loading is None, "one load is enough"
         self._loading = asyncio.create_task(self._load(), name="load")
         return True
 
@@ -82,7 +88,7 @@ class Source:
                 self.serving.send_payload("n", serial)
             if serial % 40 == 0:
                 self._direct(serial)
-            await asyncio.sleep(LOAD_S)
+            await asyncio.sleep(self.options.get("load_s", LOAD_S))
 
     def _direct(self, serial: int) -> None:
         for name in self.serving.clients:
@@ -107,6 +113,22 @@ class Source:
             self.serving.send_payload("b", b"x" * size)
             if at % 100 == 0:
                 await asyncio.sleep(0)
+        return True
+
+    async def offer_blob(self, client: str, size: int, seed: int) -> str | None:
+        """Offer a blob to one client; its digest, or None if that client is not here."""
+        data = random.Random(seed).randbytes(size)
+        try:
+            self._offers.append(await self.serving.send_blob("blob", data, client))
+        except AmzmqError:
+            return None
+        return hashlib.sha256(data).hexdigest()
+
+    def close_blobs(self) -> bool:
+        """Whoever has not taken them by now gets them no more."""
+        for offer in self._offers:
+            offer.close()
+        self._offers.clear()
         return True
 
     def block(self, seconds: float) -> bool:
@@ -151,6 +173,17 @@ class Source:
         self.recorder.at_rest(self.status()["epoch"])
         return True
 
+    def turn(self, path: str) -> bool:
+        """Begin another history, by where everything stands."""
+        status = self.status()
+        self.diary.turn(path)
+        life = self.recorder.life
+        self.diary.note(Changed(life, clock_of(self.machine)))
+        self.diary.note(Began(life, status["epoch"]))
+        for stream, head in status["heads"].items():
+            self.diary.note(Said(stream, head, ""))
+        return True
+
 
 async def main() -> None:
     fds = shared.descriptors()
@@ -159,7 +192,7 @@ async def main() -> None:
     say(await source.serve(options["bind"], options["feed"]))
     names = (
         "again", "start_load", "stop_load", "burst", "block", "raise_in_handlers", "grow", "fork",
-        "status", "rest",
+        "status", "rest", "turn", "offer_blob", "close_blobs",
     )  # fmt: skip
     commands = {name: getattr(source, name) for name in names}
     await obey(
@@ -175,6 +208,7 @@ async def main() -> None:
     source.machine.dispose()
     await source.machine.when_disposed()
     source.diary.close()
+    await asyncio.get_running_loop().shutdown_default_executor()  # which read the blobs
     say(await shared.leftovers(fds))
 
 
