@@ -1,10 +1,12 @@
 # Each target sets up its own .venv: a fresh machine needs Python 3.11 or newer, git and make.
 #   make test ARGS="-k leak"      options for the program behind a target
+#   make test WORKERS=0           in one process, in which a debugger works
 #   make test PYTHON=python3.12   another Python for the .venv
 
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
+WORKERS ?= auto
 
 BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -20,8 +22,9 @@ venv: $(READY) ## Set up .venv with everything the other targets need
 demo: $(READY) ## Run the whole system on this machine, checked at the end
 	$(BIN)/amzmq demo $(ARGS)
 
+# A file's tests stay together: some share what they started.
 test: $(READY) ## Run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(READY) ## Check style, format, types and the arrows between packages
 	$(BIN)/ruff check .
