@@ -12,7 +12,7 @@ BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint audit bench soak clean distclean
+.PHONY: help venv demo test lint audit mutants bench soak clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,9 @@ audit: $(READY) ## Look for known holes in what is installed, and for risky code
 	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/audited.txt
 	$(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off \
 	  -r $(VENV)/audited.txt $(ARGS)
+
+mutants: $(READY) ## Make deliberate mistakes, show which the tests miss
+	$(BIN)/python -m tests.mutation $(ARGS)
 
 bench: $(READY) ## Run all the benchmarks
 	$(BIN)/python -m bench all $(or $(ARGS),--save)

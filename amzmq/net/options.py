@@ -54,5 +54,6 @@ class SocketOptions:
 
 
 BESIDE = SocketOptions(heartbeat_interval_ms=5000, heartbeat_timeout_ms=10_000)
-"""Between processes of one host, if no others are given: the kernel tells there at once who is gone,
-and what hangs is found by the heartbeats of machines and clients. These only free its queue."""
+"""Between processes of one host, if no others are given: the kernel tells there at once who is
+gone, and what hangs is found by the heartbeats of machines and clients. These only free its
+queue."""

@@ -1,0 +1,1 @@
+"""Deliberate mistakes, one at a time, and whether the tests see them. See README.md."""
