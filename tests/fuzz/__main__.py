@@ -26,8 +26,7 @@ from tests.fuzz import worker
 KEPT = 32
 """Inputs of a target that are kept; the shortest ones."""
 
-MERGE_S = 300
-"""Seconds that the choice of those may take."""
+_SEED = "seed-"
 
 RESTARTS = 4
 """Findings of one target after which its run ends early."""
@@ -90,7 +89,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="targets at once")
     parser.add_argument("--keep", action="store_true", help="renew the corpus")
     parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
-    parser.add_argument("--worker", choices=["fuzz", "merge"], help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=["fuzz"], help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -99,10 +98,7 @@ def _work(options: argparse.Namespace) -> None:
     (name,) = options.targets
     work: Path = options.work
     findings = Path(__file__).parent / "findings"
-    if options.worker == "merge":
-        worker.merge(name, work.parent / "merged", work)
-    else:
-        worker.fuzz(name, options.runs, options.seconds, work, findings)
+    worker.fuzz(name, options.runs, options.seconds, work, findings)
 
 
 def _fuzz(name: str, options: argparse.Namespace) -> Run:
@@ -114,7 +110,7 @@ def _fuzz(name: str, options: argparse.Namespace) -> Run:
         work = Path(folder) / "work"
         work.mkdir()
         for at, data in enumerate((*TARGETS[name].seeds(), *kept(CORPUS, name))):
-            (work / f"seed-{at:04}").write_bytes(data)
+            (work / f"{_SEED}{at:04}").write_bytes(data)
         before = len(kept(FINDINGS, name))
         for _ in range(RESTARTS):
             left = options.runs - run.inputs, round(options.seconds - run.seconds)
@@ -152,23 +148,20 @@ def _one_process(run: Run, work: Path, runs: int, seconds: int) -> int:
 
 
 def _renew(name: str, work: Path) -> None:
-    """Replace a target's corpus by the shortest inputs that reach all of what was reached."""
+    """Replace a target's corpus by the shortest of the inputs that reached something new.
+
+    libFuzzer adds those to the folder that it works in. Its own choice of the best of them
+    (-merge) starts the program again by its path, which a module cannot be started by.
+    """
     from tests.fuzz.catalogue import CORPUS
 
-    merged = work.parent / "merged"
-    merged.mkdir()
-    command = [sys.executable, "-m", "tests.fuzz", name, "--worker=merge", f"--work={work}"]
-    try:
-        subprocess.run(command, capture_output=True, timeout=MERGE_S, check=True)
-    except subprocess.SubprocessError as error:
-        print(f"{name}: the corpus stays as it was: {error}", file=sys.stderr)
-        return
-    if not any(merged.iterdir()):
-        print(f"{name}: the corpus stays as it was: nothing was chosen", file=sys.stderr)
+    new = [path.read_bytes() for path in work.iterdir() if not path.name.startswith(_SEED)]
+    if not new:
+        print(f"{name}: the corpus stays as it was: nothing new was reached", file=sys.stderr)
         return
     shutil.rmtree(CORPUS / name, ignore_errors=True)
-    for path in sorted(merged.iterdir(), key=lambda path: (path.stat().st_size, path.name))[:KEPT]:
-        worker.saved(name, path.read_bytes(), CORPUS)
+    for data in sorted(set(new), key=lambda data: (len(data), data))[:KEPT]:
+        worker.saved(name, data, CORPUS)
 
 
 if __name__ == "__main__":

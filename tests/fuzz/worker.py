@@ -75,11 +75,6 @@ def fuzz(name: str, runs: int, seconds: int, work: Path, findings: Path) -> None
     _libfuzzer(name, options, findings)
 
 
-def merge(name: str, into: Path, work: Path) -> None:
-    """Copy those inputs of `work` that reach something new `into` another folder."""
-    _libfuzzer(name, ["-merge=1", str(into), str(work)], work.parent)
-
-
 def _libfuzzer(name: str, options: list[str], findings: Path) -> None:
     import atheris  # type: ignore[import-untyped, unused-ignore]
 
