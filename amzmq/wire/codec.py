@@ -12,7 +12,7 @@ from typing import TypeAlias
 import msgpack
 
 from amzmq.errors import FrameInvalid, InvalidArgs
-from amzmq.wire.types import EXT_CODE, TYPES
+from amzmq.wire.types import EXT_CODE, TYPES, Unregistered
 
 Value: TypeAlias = object
 """None, bool, int, float, str, bytes, objects of registered types, and lists and dicts of these."""
@@ -57,8 +57,11 @@ def check_content(value: Value) -> None:
         raise _no_form(value, reason)
 
 
-def _unreadable(value: Value) -> str:
-    """Why a value that was written could not be read; "" if it could."""
+def _unreadable(value: Value, foreign: bool = False) -> str:
+    """Why a value that was written could not be read; "" if it could.
+
+    With `foreign`, extensions of msgpack that are not ours may be in it.
+    """
     level: list[Value] = [value]
     for _ in range(DEPTH_LIMIT):
         inner: list[Value] = []
@@ -72,6 +75,8 @@ def _unreadable(value: Value) -> str:
                 inner += item.values()
             elif isinstance(item, (list, tuple)) and not isinstance(item, msgpack.ExtType):
                 inner += item
+            elif foreign and isinstance(item, msgpack.ExtType) and item.code != EXT_CODE:
+                continue
             elif type(item) not in TYPES:  # what is within was looked at when it was written
                 return f"can not serialize {type(item).__name__!r} object"
         if not inner:
@@ -119,7 +124,8 @@ def _pack_object(depth: int, obj: Value) -> msgpack.ExtType:
     if depth == OBJECT_DEPTH_LIMIT:
         raise ValueError(_TOO_DEEP)
     payload = _Packer(default=partial(_pack_object, depth + 1)).pack([tag, value])
-    reason = _unreadable(value)
+    # An Unregistered is handed on as it came: extensions of others may be in it.
+    reason = _unreadable(value, foreign=isinstance(obj, Unregistered))
     if reason:
         raise ValueError(f"{reason}, in an object of type {tag!r}")
     return msgpack.ExtType(EXT_CODE, payload)

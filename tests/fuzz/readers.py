@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import cast
 
-from amzmq.errors import FrameInvalid, SchemaMismatch
+from amzmq.errors import FrameInvalid, InvalidArgs, SchemaMismatch
 from amzmq.rpc.replica.reader import RelayReader
 from amzmq.wire.checksum import CHECKSUM_MASK, ClockSum
 from amzmq.wire.codec import decode, encode
@@ -22,7 +22,8 @@ class _Follower(Replica):
 
     def play(self, steps: list[object]) -> None:
         for step in steps:
-            with suppress(FrameInvalid, SchemaMismatch):
+            # InvalidArgs: no source could have said that, as it has no form.
+            with suppress(FrameInvalid, SchemaMismatch, InvalidArgs):
                 self._step(step)
 
     def _step(self, step: object) -> None:

@@ -249,6 +249,12 @@ class TestArrival:
         assert decode(data) == [Unregistered("test.nobody", value)]
         assert decode(encode(decode(data))) == decode(data)
 
+    def test_with_an_extension_of_others_in_it_it_is_sent_on_as_well(self) -> None:
+        data: bytes = msgpack.packb(
+            [msgpack.unpackb(ext("test.nobody", [msgpack.ExtType(77, b"x")]))]
+        )
+        assert encode(decode(data)) == data
+
     @pytest.mark.parametrize(
         ("tag", "value", "reason"),
         [
