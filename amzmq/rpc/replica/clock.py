@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from amzmq.errors import SchemaMismatch
+from amzmq.errors import FrameInvalid, SchemaMismatch
 from amzmq.machine import Time
 from amzmq.machine.compiled import CompiledSchema
 from amzmq.rpc.replica.inference import Inference
@@ -45,6 +45,9 @@ class ReplicaClock:
         queue_tick, machine_tick: The counters.
         watching: How many of the replicas have handlers or tracers.
         applied: How many updates were applied, one for each replica.
+
+    Raises:
+        FrameInvalid: The schema has no states of these indexes.
     """
 
     __slots__ = (
@@ -53,6 +56,7 @@ class ReplicaClock:
     )  # fmt: skip
 
     def __init__(self, schema: CompiledSchema, tracked: list[int] | None = None) -> None:
+        _check_tracked(tracked, schema)
         self.schema = schema
         self.tracked = tracked
         self.ticks = [0] * len(schema.names)
@@ -155,6 +159,7 @@ class ReplicaClock:
 
     def adopt_schema(self, schema: CompiledSchema, tracked: list[int] | None) -> None:
         """`adopt`, of a schema that is compiled already."""
+        _check_tracked(tracked, schema)
         _check_growth(self.schema.names, schema)
         known = {
             name: 0 if at in self._inferred else self.ticks[at]
@@ -224,6 +229,12 @@ class ReplicaClock:
         for index in deactivated:
             self._active.discard(names[index])
             self._frozen = None
+
+
+def _check_tracked(tracked: list[int] | None, schema: CompiledSchema) -> None:
+    count = len(schema.names)
+    if tracked and not 0 <= min(tracked) <= max(tracked) < count:
+        raise FrameInvalid(f"tracked={tracked}: state indexes of {count} states")
 
 
 def _check_growth(names: Sequence[str], schema: CompiledSchema) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from amzmq.errors import SchemaMismatch
+from amzmq.errors import FrameInvalid, SchemaMismatch
 from amzmq.machine import State
 from amzmq.machine.compiled import CompiledSchema, compile_schema
 from amzmq.rpc.replica.clock import ReplicaClock, differences
@@ -86,6 +86,18 @@ def test_a_schema_that_lacks_states_changes_nothing() -> None:
     clock.must_have(NAMES)
     with pytest.raises(SchemaMismatch, match="has no Other2"):
         clock.must_have((*NAMES, "Other2"))
+
+
+@pytest.mark.parametrize("tracked", [[4], [-1], [0, 9]])
+def test_a_view_of_states_that_are_not_there_is_refused_and_changes_nothing(
+    tracked: list[int],
+) -> None:
+    with pytest.raises(FrameInvalid, match="tracked"):
+        ReplicaClock(schema(), tracked)
+    clock = ReplicaClock(schema(), [0])
+    with pytest.raises(FrameInvalid, match="tracked"):
+        clock.adopt(schema_value(schema()), tracked)
+    assert clock.tracked == [0]
 
 
 def test_a_clock_shows_what_an_older_one_shows_until_its_first_snapshot() -> None:
