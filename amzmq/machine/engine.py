@@ -482,7 +482,7 @@ class Engine(MachineView):
             self._on_error(self, err)  # type: ignore[arg-type]  # it is a Machine
         given = args.get(EXCEPTION_ARGS)
         known = given if isinstance(given, ExceptionArgs) else ExceptionArgs(err)
-        typed = ExceptionArgs(err, trace, known.called, known.before, known.target)
+        typed = ExceptionArgs(err, known.trace or trace, known.called, known.before, known.target)
         details = {**args, EXCEPTION_ARGS: typed}
         return self._mutate(_ADD, (state, EXCEPTION), details, event, keep_room=False)
 

@@ -165,7 +165,7 @@ class Directory:
                 machine,
                 bind=bind,
                 heartbeat=beside.heartbeat(bind),
-                transport=beside.transport(lock, bind),
+                transport=lock.transport(),
                 rights=lock.policy(),
             )
             await mux.start()

@@ -131,7 +131,7 @@ class RelayJob:
                 self.config.bind,
                 machines=self._machines,
                 heartbeat=beside.heartbeat(self.config.bind),
-                transport=beside.transport(lock, self.config.bind),
+                transport=lock.transport(),
                 new_transport=new_transport,
                 rights=lock.policy(),
             )

@@ -39,18 +39,16 @@ GROUPS = (
     ),
     Group(
         ("rpc/replica/clock.py", "rpc/replica/follower.py"),
-        ("tests/rpc/replica", "tests/rpc/client", "tests/rpc/faults"),
-        0.4,
+        ("tests/rpc/replica/test_clock.py", "tests/rpc/replica/test_parity.py",
+         "tests/rpc/replica/test_follower.py", "tests/rpc/replica/test_follower_gaps.py"),
     ),
+    Group(("rpc/client/calls.py",), ("tests/rpc/client/test_requests.py",)),
     Group(
-        ("rpc/client/calls.py",),
-        ("tests/rpc/client", "tests/rpc/faults/test_calls.py", "tests/rpc/server"),
-        0.4,
-    ),
-    Group(
-        ("rpc/server/sync_desk.py", "rpc/server/held_rights.py", "rpc/server/entitlement.py",
-         "rpc/server/rights.py", "rpc/server/server.py"),
-        ("tests/rpc/server", "tests/rpc/faults", "tests/rpc/client", "tests/rpc/replica"),
-        0.4,
+        ("rpc/server/server.py", "rpc/server/sync_desk.py", "rpc/server/held_rights.py",
+         "rpc/server/entitlement.py", "rpc/server/rights.py"),
+        ("tests/rpc/server/test_server.py", "tests/rpc/server/test_server_mutations.py",
+         "tests/rpc/server/test_sync_desk.py", "tests/rpc/server/test_desk_pace.py",
+         "tests/rpc/server/test_held_rights.py", "tests/rpc/server/test_policy_applied.py",
+         "tests/rpc/server/test_rights.py"),
     ),
 )  # fmt: skip

@@ -483,7 +483,6 @@ class Mux(Sending):
             feed.join(view),
             lambda message: self._send(peer, message),
             self._turn.answer_soon,
-            self._frame_limit,
             self.mach,
             self._desk,
             self._guard,

@@ -99,7 +99,6 @@ class Server:
         stream: The view of it that it follows.
         send: Sends a message to the client, or one that is encoded.
         answer_soon: Asks for `reply_all` at the end of this turn.
-        frame_limit: Bytes of the largest frame that may be sent.
         parent: The Mux's machine.
         desk: Answers its questions for what it missed.
         guard: Knows how much of everything it may use.
@@ -123,7 +122,6 @@ class Server:
         stream: StreamWriter,
         send: Callable[[Message | bytes], None],
         answer_soon: Callable[[Server], None],
-        frame_limit: int,
         parent: Machine,
         desk: SyncDesk,
         guard: Guard,
@@ -149,7 +147,6 @@ class Server:
         self._send = send
         self._desk = desk
         self._answer_soon = answer_soon
-        self._frame_limit = frame_limit
         self._results: OrderedDict[int, Result | Declined] = OrderedDict()
         self._running: set[int] = set()
         self._refusals = 0
