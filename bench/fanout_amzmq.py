@@ -10,7 +10,7 @@ from typing import Any
 
 from amzmq import Client, Machine, Mux, NetworkMachine
 from amzmq.machine.tracer import Tracer
-from amzmq.net import SocketOptions, ZmqTransport
+from amzmq.net import ZmqTransport
 from bench import traffic
 from bench.channel import Channel
 from bench.fanout_roles import Plan, Publishing, follow, publish
@@ -39,9 +39,7 @@ async def source(
         heartbeat: Seconds between heartbeats; a client silent for three is given up.
     """
     machine = large_machine(states) if states else small_machine()
-    async with Mux(
-        machine, bind="tcp://127.0.0.1:0", heartbeat=heartbeat, transport=patient(heartbeat)
-    ) as mux:
+    async with Mux(machine, bind="tcp://127.0.0.1:0", heartbeat=heartbeat) as mux:
         channel.send(addr=mux.addr)
         await channel.receive_async()
         send, before = _Sender(machine, mux), machine.tick("C")
@@ -146,7 +144,7 @@ async def followers(
                 name=f"bench-{at}",
                 allowed_states=view(at % views) if views else None,
                 # A transport of its own is what keeps a replica from sharing.
-                transport=None if shared else patient(heartbeat),
+                transport=None if shared else ZmqTransport(),
             )
             replicas.append(Following(await stack.enter_async_context(client), views))
         connected = {
@@ -158,17 +156,6 @@ async def followers(
         lossy = [found for r in replicas if (found := r.client.metrics())["gaps"]]
         if lossy:
             raise BenchError(f"updates were lost on the way to {len(lossy)} replicas: {lossy[0]}")
-
-
-def patient(heartbeat: float) -> ZmqTransport:
-    """ZeroMQ that gives up a silent connection after as many beats as the source does."""
-    usual = SocketOptions()
-    return ZmqTransport(
-        SocketOptions(
-            heartbeat_interval_ms=round(usual.heartbeat_interval_ms * heartbeat),
-            heartbeat_timeout_ms=round(usual.heartbeat_timeout_ms * heartbeat),
-        )
-    )
 
 
 def view(number: int) -> list[str]:

@@ -23,9 +23,9 @@ def resident_kib() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_KIB
 
 
-async def source(channel: Channel, window_s: float) -> None:
-    """Serves, and does nothing."""
-    async with Mux(small_machine(), bind="tcp://127.0.0.1:0") as mux:
+async def source(channel: Channel, window_s: float, heartbeat: float) -> None:
+    """Serves, and does nothing but beat."""
+    async with Mux(small_machine(), bind="tcp://127.0.0.1:0", heartbeat=heartbeat) as mux:
         channel.send(addr=mux.addr)
         await _rest(channel, window_s)
 

@@ -15,8 +15,9 @@ class SocketOptions:
         linger_ms: How long closing may still send what is queued.
         max_frame_bytes: A peer that sends a larger frame is disconnected; our own larger
             frames raise `FrameTooLarge` before they are sent.
-        heartbeat_interval_ms: Ping a silent connection this often; 0 is never.
-        heartbeat_timeout_ms: A connection silent for this long after a ping is dead.
+        full_ms: A dealer whose queue is full for this long counts its router as gone.
+        heartbeat_interval_ms: Ping each connection this often; 0 is never.
+        heartbeat_timeout_ms: A connection silent for this long after a ping is closed.
         handshake_ms: A new connection that did not finish its handshake by then is closed.
         reconnect_ms: The first wait before connecting again.
         reconnect_max_ms: The waits double up to this.
@@ -36,8 +37,13 @@ class SocketOptions:
     max_frame_bytes: int = 4 * 1024 * 1024
     # etcd's raft detects a dead leader in 1 s, gRPC's keepalive in 20 s: a pause of the other
     # process of up to 3 s (GC, a paused VM) is survived.
-    heartbeat_interval_ms: int = 1000
-    heartbeat_timeout_ms: int = 3000
+    full_ms: int = 3000
+    # The kernel tells at once of who ended, and the heartbeats of machines and clients find who
+    # hangs; these only free its connection. They are rare because each costs libzmq a look
+    # through all its timers, two a connection: with a thousand clients, one a second took a third
+    # of a core for nothing. nginx gives up an idle client after 75 s.
+    heartbeat_interval_ms: int = 60_000
+    heartbeat_timeout_ms: int = 30_000
     # libzmq allows 30 s, which lets idle strangers hold connections; nginx's
     # client_header_timeout is 60 s, sshd's LoginGraceTime 120 s, for people. We are programs.
     handshake_ms: int = 3000
@@ -51,9 +57,3 @@ class SocketOptions:
     # removed is "at the next login", ours should not need one.
     recheck_ms: int = 1000
     ipv6: bool = False
-
-
-BESIDE = SocketOptions(heartbeat_interval_ms=5000, heartbeat_timeout_ms=10_000)
-"""Between processes of one host, if no others are given: the kernel tells there at once who is
-gone, and what hangs is found by the heartbeats of machines and clients. These only free its
-queue."""

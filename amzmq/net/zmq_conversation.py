@@ -114,7 +114,7 @@ class ZmqDealer(ZmqSocket):
     libzmq shows "no connection" and "queue full" in the same way: the socket is not
     writable. They are told apart by what was sent. Nothing sent since it was last writable:
     the connection is gone. Otherwise, and if a full queue is possible at all by then, it gets
-    the heartbeat's time to become writable before it is called gone.
+    some time to become writable before it is called gone.
     """
 
     kind = "dealer"
@@ -144,7 +144,7 @@ class ZmqDealer(ZmqSocket):
         self._on_connected = on_connected
         self._connected = False
         self._hwm = options.send_hwm
-        self._patience_s = (options.heartbeat_timeout_ms or 1000) / 1000
+        self._patience_s = options.full_ms / 1000
         self._patience_timer: asyncio.TimerHandle | None = None
         self._sent_since_connected = 0
         self._sent_since_writable = 0

@@ -12,10 +12,10 @@ from amzmq.errors import NetError
 from amzmq.net import addresses
 from amzmq.net.authenticator import Authenticator, AuthenticatorLike
 from amzmq.net.context import ContextLease, acquire_context
-from amzmq.net.curve import Curve, CurveCounts, is_local
+from amzmq.net.curve import Curve, CurveCounts
 from amzmq.net.gate import Gate
 from amzmq.net.keys import Keys, PathLike
-from amzmq.net.options import BESIDE, SocketOptions
+from amzmq.net.options import SocketOptions
 from amzmq.net.transport import (
     ConfirmFn,
     ConnectedFn,
@@ -56,8 +56,7 @@ class ZmqTransport:
     """
 
     __slots__ = (
-        "_closed", "_curve", "_lease", "_open", "_options", "_options_beside", "_recheck_timer",
-        "counts",
+        "_closed", "_curve", "_lease", "_open", "_options", "_recheck_timer", "counts",
     )  # fmt: skip
 
     def __init__(
@@ -71,7 +70,6 @@ class ZmqTransport:
         insecure: bool = False,
     ) -> None:
         self._options = options or SocketOptions()
-        self._options_beside = options or BESIDE
         self._curve = Curve(curve, server_key, authenticator, curve_required, insecure)
         self.counts = CurveCounts()
         self._recheck_timer: asyncio.TimerHandle | None = None
@@ -88,7 +86,7 @@ class ZmqTransport:
         self, endpoint: str, on_message: PeerMessageFn, on_drained: DrainedFn | None = None
     ) -> ZmqRouter:
         """Binds a router."""
-        with self._new(zmq.ROUTER, endpoint) as (sock, lease):
+        with self._new(zmq.ROUTER) as (sock, lease):
             sock.setsockopt(zmq.ROUTER_MANDATORY, 1)
             real, gate = self._bind(sock, endpoint, ZmqRouter.kind)
             router = ZmqRouter(
@@ -105,7 +103,7 @@ class ZmqTransport:
         on_garbage: FrameFn,
     ) -> ZmqPublisher:
         """Binds a publisher that asks `on_subscribe` for every subscription."""
-        with self._new(zmq.XPUB, endpoint) as (sock, lease):
+        with self._new(zmq.XPUB) as (sock, lease):
             sock.setsockopt(zmq.XPUB_MANUAL, 1)
             real, gate = self._bind(sock, endpoint, ZmqPublisher.kind)
             publisher = ZmqPublisher(
@@ -124,7 +122,7 @@ class ZmqTransport:
 
     def dealer(self, endpoint: str, on_message: MessageFn, on_connected: ConnectedFn) -> ZmqDealer:
         """Connects a dealer."""
-        with self._new(zmq.DEALER, endpoint) as (sock, lease):
+        with self._new(zmq.DEALER) as (sock, lease):
             # Queue only for completed connections: a send to nobody fails instead of waiting.
             sock.setsockopt(zmq.IMMEDIATE, 1)
             self._curve.before_connect(sock, endpoint)
@@ -137,7 +135,7 @@ class ZmqTransport:
 
     def subscriber(self, endpoint: str, on_frames: FramesFn) -> ZmqSubscriber:
         """Connects a subscriber."""
-        with self._new(zmq.SUB, endpoint) as (sock, lease):
+        with self._new(zmq.SUB) as (sock, lease):
             self._curve.before_connect(sock, endpoint)
             addresses.connect(sock, endpoint)
             subscriber = ZmqSubscriber(sock, lease, self._options, self._open.discard, on_frames)
@@ -172,7 +170,7 @@ class ZmqTransport:
             await lease.release(self._options.linger_ms / 1000 + TERMINATION_SLACK_S)
 
     @contextmanager
-    def _new(self, kind: zmq.SocketType, endpoint: str) -> Iterator[tuple[ZmqRaw, ContextLease]]:
+    def _new(self, kind: zmq.SocketType) -> Iterator[tuple[ZmqRaw, ContextLease]]:
         """A raw socket with its options set, closed again if the caller's block fails."""
         if self._closed:
             raise NetError("this transport is closed; make a new one")
@@ -184,7 +182,7 @@ class ZmqTransport:
         except zmq.ZMQError as err:
             raise NetError(f"no socket could be made: {err.strerror}") from None
         try:
-            _apply(sock, self._options_beside if is_local(endpoint) else self._options)
+            _apply(sock, self._options)
             yield sock, self._lease
         except BaseException:
             sock.close(0)
@@ -204,7 +202,7 @@ class ZmqTransport:
 
     def _begin_asking(self, authenticator: Authenticator) -> None:
         """Answers libzmq's questions about new connections, and looks after the old ones."""
-        with self._new(zmq.REP, ENDPOINT) as (sock, lease):
+        with self._new(zmq.REP) as (sock, lease):
             sock.bind(ENDPOINT)
             handler = ZapHandler(
                 sock, lease, self._options, self._open.discard, authenticator, self.counts
@@ -239,8 +237,6 @@ def _apply(sock: ZmqRaw, options: SocketOptions) -> None:
         zmq.MAXMSGSIZE: options.max_frame_bytes,
         zmq.HEARTBEAT_IVL: options.heartbeat_interval_ms,
         zmq.HEARTBEAT_TIMEOUT: options.heartbeat_timeout_ms,
-        # Asks the peer to hang up on us by the same rule.
-        zmq.HEARTBEAT_TTL: options.heartbeat_timeout_ms,
         zmq.HANDSHAKE_IVL: options.handshake_ms,
         zmq.RECONNECT_IVL: options.reconnect_ms,
         zmq.RECONNECT_IVL_MAX: options.reconnect_max_ms,

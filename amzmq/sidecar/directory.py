@@ -13,7 +13,6 @@ from amzmq.machine.api import Api
 from amzmq.rpc.relay.upstream import STALE
 from amzmq.rpc.replica.netmach import NetworkMachine
 from amzmq.rpc.server.mux import Mux
-from amzmq.sidecar import beside
 from amzmq.sidecar.instance import Claim
 from amzmq.sidecar.journal import Journal
 from amzmq.wire.codec import Value
@@ -164,7 +163,6 @@ class Directory:
             mux = Mux(
                 machine,
                 bind=bind,
-                heartbeat=beside.heartbeat(bind),
                 transport=lock.transport(),
                 rights=lock.policy(),
             )

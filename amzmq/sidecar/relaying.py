@@ -11,7 +11,6 @@ from amzmq.errors import AmzmqError, ConnectFailed, NotConnected, Refused
 from amzmq.machine import Machine
 from amzmq.rpc.relay.relay import Relay
 from amzmq.rpc.relay.upstream import RelayLoop
-from amzmq.sidecar import beside
 from amzmq.sidecar.config import BackoffConfig, RelayConfig
 from amzmq.sidecar.directory import Exposed
 from amzmq.sidecar.host import Host
@@ -130,7 +129,6 @@ class RelayJob:
                 self.config.upstream,
                 self.config.bind,
                 machines=self._machines,
-                heartbeat=beside.heartbeat(self.config.bind),
                 transport=lock.transport(),
                 new_transport=new_transport,
                 rights=lock.policy(),

@@ -235,9 +235,11 @@ class Pong(NamedTuple):
 
     Attributes:
         number: The newest message of the stream.
+        every: The feed's heartbeats for each Ping that the source wants from now on.
     """
 
     number: int
+    every: int = 1
 
 
 class Directed(NamedTuple):
@@ -471,7 +473,7 @@ _FORMS: dict[int, tuple[type[Message], Form]] = {
         (Mutate, "nnIDiL", 5),
         (Reply, "nnBn", 3),
         (Ping, "inL", 1),
-        (Pong, "n", 1),
+        (Pong, "nn", 1),
         (Directed, "nns*bsLs", 5),
         (Ack, "nL", 1),
         (Bye, "s", 1),
@@ -511,6 +513,8 @@ def to_frame(message: Message) -> bytes:
         fields = message[:4]
     elif isinstance(message, Ping) and message.others is None:
         fields = message[:2]
+    elif isinstance(message, Pong) and message.every == 1:
+        fields = message[:1]
     try:
         frame = encode((_KIND_OF[type(message)], *fields))
     except InvalidArgs:

@@ -28,9 +28,9 @@ class FeedKind(enum.IntEnum):
     SCHEMA = 4
 
 
+HEARTBEAT_BYTE = bytes([FeedKind.HEARTBEAT])
 UPDATE_BYTE = bytes([FeedKind.UPDATE])
 _PAYLOAD = bytes([FeedKind.PAYLOAD])
-_HEARTBEAT = bytes([FeedKind.HEARTBEAT])
 _SCHEMA = bytes([FeedKind.SCHEMA])
 
 
@@ -123,7 +123,7 @@ class Heartbeat(NamedTuple):
 
     def body(self) -> bytes:
         """Encode."""
-        return _HEARTBEAT + encode(self)
+        return HEARTBEAT_BYTE + encode(self)
 
 
 class SchemaFrame(NamedTuple):

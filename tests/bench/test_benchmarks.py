@@ -277,7 +277,7 @@ def test_cost_by_size_is_measured(name: str) -> None:
 def test_rest_is_measured(system: str) -> None:
     figures = idle.measure(system, 3, window_s=0.1)
     assert {figure.metric for figure in figures} == {
-        "CPU of the followers' process",
+        "CPU of the followers",
         "CPU of the source",
         "memory a client at its own end",
         "memory a client at the source",

@@ -155,9 +155,7 @@ async def test_a_peer_that_does_not_read_is_full_and_others_are_not(
 async def test_a_full_dealer_says_so_without_calling_the_router_gone(
     raw: Strangers, ends: Ends
 ) -> None:
-    net = ZmqTransport(
-        replace(QUICK, send_hwm=5, send_buffer_bytes=4096, heartbeat_timeout_ms=60_000)
-    )
+    net = ZmqTransport(replace(QUICK, send_hwm=5, send_buffer_bytes=4096, full_ms=60_000))
     lazy = raw.socket(zmq.ROUTER)
     lazy.setsockopt(zmq.RCVHWM, 1)
     lazy.setsockopt(zmq.RCVBUF, 4096)
@@ -187,8 +185,7 @@ async def test_a_full_dealer_gives_a_silent_router_up_in_the_end(
             QUICK,
             send_hwm=5,
             send_buffer_bytes=4096,
-            heartbeat_interval_ms=0,
-            heartbeat_timeout_ms=50,
+            full_ms=50,
         )
     )
     lazy = raw.socket(zmq.ROUTER)

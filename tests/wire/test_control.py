@@ -67,7 +67,7 @@ MESSAGES: list[Message] = [
     Mutate(1, 0, [0, 5], {"user": 42}, -1, ["machine", "tx", 7]),
     Reply(1, 0, [b"one"], 9),
     Ping(-1, 3, [[b"streamid", 7]]),
-    Pong(7),
+    Pong(7, 3),
     Directed(1, 7, "price", {"usd": 1.5}, b"token", "tx", [1024, 64], "origin"),
     Ack(3, [[2, "nobody"]]),
     Bye("the client stops"),
@@ -88,8 +88,8 @@ MESSAGES: list[Message] = [
 ]
 KINDS = [type(message) for message in MESSAGES]
 OPTIONAL = {
-    Hello: 3, Welcome: 7, Mutate: 1, Reply: 1, CatchUp: 1, Directed: 3, Ping: 2, Ack: 1,
-    Refusal: 1, Chunk: 1, Sync: 2, SnapshotReply: 2, Follow: 2, Followed: 4, Unfollow: 1,
+    Hello: 3, Welcome: 7, Mutate: 1, Reply: 1, CatchUp: 1, Directed: 3, Ping: 2, Pong: 1,
+    Ack: 1, Refusal: 1, Chunk: 1, Sync: 2, SnapshotReply: 2, Follow: 2, Followed: 4, Unfollow: 1,
 }  # fmt: skip
 """How many fields at the end may be missing."""
 
@@ -109,7 +109,7 @@ STRATEGIES = {
 }
 FORMS = {
     Hello: "nsbbsLL", Welcome: "nbbssn*tnNLDL", Sync: "nbibb", SnapshotReply: "nnInnnn*N",
-    CatchUp: "nBn", Mutate: "nnIDiL", Reply: "nnBn", Ping: "inL", Pong: "n", Directed: "nns*bsLs",
+    CatchUp: "nBn", Mutate: "nnIDiL", Reply: "nnBn", Ping: "inL", Pong: "nn", Directed: "nns*bsLs",
     Ack: "nL", Bye: "s", Refusal: "nnsb", Watch: "nnIDi", Watched: "nn", Unwatch: "n",
     NsReport: "nnns", List: "n", Listing: "nl", Fetch: "bnn", Chunk: "bnns",
     Follow: "nsLb", Followed: "nbbs*NLD", Unfollow: "bs",
@@ -204,3 +204,7 @@ def test_a_frame_put_together_of_its_parts_is_the_one_that_is_encoded_whole(
 def test_what_is_said_of_one_stream_only_takes_no_bytes_for_others() -> None:
     assert len(decode_array(to_frame(Sync(1, b"epoch", 7, b"hash")))) == 1 + 4
     assert len(decode_array(to_frame(Ping(7, 0)))) == 1 + 2
+
+
+def test_answers_to_a_few_clients_take_no_byte_for_how_often_many_may_ask() -> None:
+    assert len(decode_array(to_frame(Pong(7)))) == 1 + 1

@@ -209,15 +209,18 @@ class Connection:
         """Beat, and notice when the source no longer does."""
         talk = self._client.conversation
         interval = talk.heartbeat
+        talk.pulse.asked(1)  # until this source says otherwise
+        self.send(talk.ping())
         while True:
-            self.send(talk.ping())
             asleep = self._loop.time()
-            await asyncio.sleep(interval)
+            await talk.pulse.beat(interval)
             now = self._loop.time()
+            if talk.pulse.is_due():
+                self.send(talk.ping())
             if now - asleep > 2 * interval:
                 continue  # this loop was blocked: what the source sent waits unread
-            for what, heard in talk.sources_heard():
-                if now - heard > MISSED_BEATS * interval:
+            for what, heard, beats in talk.sources_heard():
+                if now - heard > MISSED_BEATS * beats * interval:
                     self._lost(NotConnected(f"{what} was silent for {now - heard:.1f} s"))
                     return
 

@@ -25,7 +25,6 @@ from amzmq.wire.control import (
     Message,
     NsReport,
     Ping,
-    Pong,
     Refusal,
     RefusalCode,
     Reply,
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("amzmq.client")
 
 WATCH_BEATS = 3
-"""Heartbeats after which the source is reminded of the waits: a full queue may have lost some."""
+"""Pings after which the source is reminded of the waits: a full queue may have lost some."""
 
 
 class Conversation(Talk):
@@ -130,11 +129,11 @@ class Conversation(Talk):
             self._client.watches.ask_again()
         return Ping(self._client.follower.number, self._client.deliveries.failed)
 
-    def sources_heard(self) -> Iterable[tuple[str, float]]:
+    def sources_heard(self) -> Iterable[tuple[str, float, int]]:
         """The source's two ways, each with its last word."""
         addr = self._client.addr
-        yield addr, self.heard_at
-        yield f"the feed of {addr}", self._client.follower.last_frame_at
+        yield addr, self.heard_at, self.pulse.every
+        yield f"the feed of {addr}", self._client.follower.last_frame_at, 1
 
     @property
     def feed(self) -> str:
@@ -173,8 +172,6 @@ class Conversation(Talk):
     def _heard(self, message: Message, blobs: Sequence[bytes]) -> None:
         if isinstance(message, Reply):
             self._on_reply(message)
-        elif isinstance(message, Pong):
-            pass  # `last_msg_at` is all it is for
         elif isinstance(message, Chunk):
             self._client.fetcher.on_chunk(message, blobs[0] if blobs else b"")
         elif isinstance(message, Welcome):

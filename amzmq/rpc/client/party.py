@@ -66,6 +66,10 @@ class Party(ABC):
     def gave_up(self) -> None:
         """The connection will not come back: end what waits for it."""
 
+    def beat(self) -> None:
+        """The feed's heartbeat arrived, by any of the streams that are followed."""
+        self.conversation.pulse.felt()
+
     @property
     @abstractmethod
     def conversation(self) -> Talk:

@@ -51,6 +51,10 @@ class Taking(ABC):
     def follower(self) -> Follower:
         """What keeps it level."""
 
+    @abstractmethod
+    def beat(self) -> None:
+        """The feed's heartbeat arrived."""
+
     @property
     @abstractmethod
     def calls(self) -> Calls:

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 
 from amzmq.errors import FrameInvalid, NotConnected
 from amzmq.rpc.client.connection import Connection
+from amzmq.rpc.client.pulse import Pulse
 from amzmq.rpc.listing import MachineInfo, machines_of
-from amzmq.wire.control import List, Listing, Message, Ping, from_frame
+from amzmq.wire.control import List, Listing, Message, Ping, Pong, from_frame
 
 _log = logging.getLogger("amzmq.client")
 
@@ -29,12 +30,14 @@ class Talk(ABC):
         heard_at: Loop time of the last message; 0 before the first.
         heartbeat: Seconds between heartbeats, as the source wants it.
         garbage: Messages that could not be read.
+        pulse: When to beat.
     """
 
     def __init__(self, name: str, connection: Connection) -> None:
         self.heard_at = 0.0
         self.heartbeat = 1.0
         self.garbage = 0
+        self.pulse = Pulse()
         self._name = name
         self._connection = connection
         self._loop = asyncio.get_running_loop()
@@ -77,8 +80,8 @@ class Talk(ABC):
         """That one lives, and how far one is."""
 
     @abstractmethod
-    def sources_heard(self) -> Iterable[tuple[str, float]]:
-        """What has to be heard of: a name for people, and the loop time of its last word."""
+    def sources_heard(self) -> Iterable[tuple[str, float, int]]:
+        """Whom to listen to: a name for people, its last word's loop time, beats between words."""
 
     @property
     @abstractmethod
@@ -102,6 +105,9 @@ class Talk(ABC):
             message = from_frame(frame)
         except FrameInvalid as error:
             self._count_garbage(str(error))
+            return
+        if isinstance(message, Pong):
+            self.pulse.asked(message.every)
         else:
             self._heard(message, blobs)
 

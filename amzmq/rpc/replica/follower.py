@@ -29,7 +29,7 @@ from amzmq.rpc.replica.clock import ReplicaClock
 from amzmq.rpc.replica.reader import RelayReader, Tap
 from amzmq.wire.codec import Value
 from amzmq.wire.control import CatchUp, SnapshotReply, Sync
-from amzmq.wire.feed import STREAM_ID_SIZE, PayloadFrame
+from amzmq.wire.feed import HEARTBEAT_BYTE, STREAM_ID_SIZE, PayloadFrame
 from amzmq.wire.reader import ClockNow, Need, StreamReader
 from amzmq.wire.schema import schema_hash
 from amzmq.wire.writer import Snapshot
@@ -76,6 +76,9 @@ class Member(Protocol):
 
     def applied(self, number: int) -> bool:
         """The stream is applied up to `number`; whether something still waits for more."""
+
+    def beat(self) -> None:
+        """The stream's heartbeat arrived."""
 
     def misfit(self, error: SchemaMismatch) -> None:
         """The source's schema is no longer one that replicas here can read."""
@@ -250,6 +253,9 @@ class Follower:
         taken = self.reader.push_run(frames, STREAM_ID_SIZE)
         for frame in frames[taken:] if taken else frames:
             self._push(frame, STREAM_ID_SIZE)
+            if frame[STREAM_ID_SIZE : STREAM_ID_SIZE + 1] == HEARTBEAT_BYTE:
+                for member in tuple(self._live):
+                    member.beat()
         if self._awaiting or self.reader.need is not Need.NOTHING:
             self._after()
 

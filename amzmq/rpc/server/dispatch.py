@@ -185,7 +185,7 @@ class Dispatch:
             server.mutate(message)
         elif isinstance(message, Ping):
             if server.may_ask():
-                server.ping(message)
+                server.ping(message, self._sessions.ping_every)
         elif isinstance(message, Sync):
             self._counters.syncs += 1
             if server.may_ask():

@@ -10,7 +10,7 @@ from amzmq.rpc.server.sessions import Sessions
 from amzmq.rpc.server.sources import Sources
 
 MISSED_BEATS = 3
-"""Heartbeats after which a silent peer counts as gone."""
+"""Heartbeats after which a silent peer counts as gone; of its own, if it was asked for fewer."""
 
 
 class Heartbeats:
@@ -54,5 +54,5 @@ class Heartbeats:
                 continue  # this loop was blocked: what the clients sent waits unread
             for peer, server in self._sessions.peers():
                 server.outbox.resend(now - interval)
-                if server.last_seen < now - MISSED_BEATS * interval:
+                if server.last_seen < now - MISSED_BEATS * server.ping_every * interval:
                     self._silent(peer, server)

@@ -112,6 +112,7 @@ class Server:
         number: The newest message that the client said it had applied.
         last_seen: Loop time of its last message.
         payloads_failed: Payloads for everybody that the client could not make use of.
+        ping_every: The heartbeats that it may let pass for each of its own.
         understood: The encodings of chunks that the client can read.
     """
 
@@ -136,6 +137,7 @@ class Server:
         self.wants_news = False
         self.number = -1
         self.payloads_failed = 0
+        self.ping_every = self._asked_every = 1
         self.understood: tuple[str, ...] = ()
         self._clock = asyncio.get_running_loop().time
         self.last_seen = self._clock()
@@ -247,14 +249,22 @@ class Server:
     def _tell_watched(self, request: int) -> None:
         self._send(Watched(request, self.stream.head))
 
-    def ping(self, message: Ping) -> None:
-        """The client lives, and says how far it is."""
+    def ping(self, message: Ping, every: int = 1) -> None:
+        """The client lives, and says how far it is.
+
+        Args:
+            message: What it says.
+            every: The heartbeats after which it is to say so again.
+        """
         self.number = message.number
         self.payloads_failed = message.payloads_failed
         if message.others:
             self.followed.applied(message.others)
         self._report_ns()
-        self._send(Pong(self.stream.head))
+        # It may not hear of this one, and then goes on as it was told before.
+        self.ping_every = max(self._asked_every, every)
+        self._asked_every = every
+        self._send(Pong(self.stream.head, every))
 
     def ack(self, message: Ack) -> None:
         """Directed payloads have arrived."""

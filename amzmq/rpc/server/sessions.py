@@ -11,6 +11,10 @@ from amzmq.rpc.server.server import ClientId, Server
 DEPARTED_KEPT = 256
 """Clients whose results and payloads are kept after they left, in case they come back."""
 
+PINGS_A_BEAT = 100
+"""Clients that answer a heartbeat, of however many: about 1 % of a core at one a second. SWIM
+and its kin likewise keep a member's load the same whatever the size of the group."""
+
 
 class Sessions:
     """Servers by connection.
@@ -29,6 +33,11 @@ class Sessions:
 
     def __iter__(self) -> Iterator[Server]:
         return iter(list(self._servers.values()))
+
+    @property
+    def ping_every(self) -> int:
+        """The heartbeats after which a client is to ping again: all of them one after the other."""
+        return max(1, -(-len(self._servers) // PINGS_A_BEAT))
 
     def of(self, peer: bytes) -> Server | None:
         """The server of a connection."""

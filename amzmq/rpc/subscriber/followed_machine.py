@@ -31,6 +31,9 @@ class Audience(Protocol):
     def applied(self, machine: FollowedMachine, number: int) -> bool:
         """It is applied up to `number`; whether something still waits for more."""
 
+    def beat(self) -> None:
+        """The feed's heartbeat arrived."""
+
     def misfit(self, machine: FollowedMachine, error: SchemaMismatch) -> None:
         """It has lost states that are followed here."""
 
@@ -143,6 +146,10 @@ class FollowedMachine:
     def applied(self, number: int) -> bool:
         """The stream is applied up to `number`; whether something still waits for more."""
         return self._audience.applied(self, number)
+
+    def beat(self) -> None:
+        """The stream's heartbeat arrived."""
+        self._audience.beat()
 
     def misfit(self, error: SchemaMismatch) -> None:
         """The source's schema has lost states that are followed here."""

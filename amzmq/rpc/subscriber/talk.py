@@ -35,7 +35,6 @@ from amzmq.wire.control import (
     Message,
     NsReport,
     Ping,
-    Pong,
     Refusal,
     RefusalCode,
     SnapshotReply,
@@ -151,12 +150,12 @@ class SubscriberTalk(Talk):
         number = -1 if first is None or not first.is_followed else first.follower.number
         return Ping(number, self._subscriber.deliveries.failed, positions or None)
 
-    def sources_heard(self) -> Iterable[tuple[str, float]]:
+    def sources_heard(self) -> Iterable[tuple[str, float, int]]:
         """The source, and the feed: its last frame of any machine."""
-        yield self._addr, self.heard_at
+        yield self._addr, self.heard_at, self.pulse.every
         frames = [it.follower.last_frame_at for it in self._subscriber.followed if it.is_followed]
         if frames:
-            yield f"the feed of {self._addr}", max(frames)
+            yield f"the feed of {self._addr}", max(frames), 1
 
     @property
     def feed(self) -> str:
@@ -222,8 +221,8 @@ class SubscriberTalk(Talk):
     # What the source says.
 
     def _heard(self, message: Message, blobs: Sequence[bytes]) -> None:
-        if isinstance(message, (Pong, NsReport)):
-            pass
+        if isinstance(message, NsReport):
+            pass  # of somebody who mutates
         elif isinstance(message, (CatchUp, SnapshotReply)):
             self._on_answer(message)
         elif isinstance(message, Followed):

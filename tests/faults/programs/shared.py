@@ -60,8 +60,6 @@ def transport(options: dict[str, Any], role: str) -> ZmqTransport:
     quick: dict[str, Any] = {
         "reconnect_ms": 10,
         "reconnect_max_ms": 100,
-        "heartbeat_interval_ms": 200,
-        "heartbeat_timeout_ms": 1000,
         "handshake_ms": 1000,
     }
     sockets = SocketOptions(**(quick | options.get("sockets", {})))

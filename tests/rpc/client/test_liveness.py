@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
 from amzmq.errors import AddressInUse, NotConnected, RpcError
 from amzmq.net import RandomFaults
 from amzmq.rpc import Client, Mux
-from amzmq.wire.control import Bye, to_frame
+from amzmq.rpc.server import sessions
+from amzmq.rpc.server.server import Server
+from amzmq.wire.control import Bye, Ping, to_frame
 from tests.rpc.rig import ADDR, World, level, machine, soon, turns, until
 from tests.states.walk import Walk
 
@@ -90,6 +94,52 @@ async def test_a_client_that_was_given_up_by_mistake_comes_back_by_itself(world:
     assert mux.mach.is_("HasClients")
     mux.source.add("A")
     await level(mux.source, client)
+
+
+def noting(
+    heard: Counter[str], server: Server, ping: Callable[[Ping, int], None]
+) -> Callable[[Ping, int], None]:
+    """Counts who pings."""
+
+    def noted(message: Ping, every: int) -> None:
+        heard[server.client.name] += 1
+        ping(message, every)
+
+    return noted
+
+
+async def test_many_clients_share_the_heartbeats_among_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "PINGS_A_BEAT", 2)
+    mux = await world.serve(heartbeat=0.02)
+    clients = [await world.follow(f"c{n}") for n in range(8)]
+    await until(lambda: all(client.conversation.pulse.every == 4 for client in clients))
+    heard = Counter[str]()
+    for server in mux.servers:
+        monkeypatch.setattr(server, "ping", noting(heard, server, server.ping))
+    beats = mux._sources.feeds[0].full.encoded
+    await until(lambda: mux._sources.feeds[0].full.encoded >= beats + 40)
+    assert len(heard) == 8, "nobody is left out"
+    assert sum(heard.values()) <= 40 * 2 + 8 * 2
+    assert mux.counters.expired == 0
+    assert all(client.mach.tick("Ready") == 1 for client in clients)
+
+
+async def test_a_silent_client_of_many_is_given_up_after_three_beats_of_its_own(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "PINGS_A_BEAT", 1)
+    mux = await world.serve(heartbeat=0.02)
+    clients = [await world.follow(f"c{n}") for n in range(4)]
+    await until(lambda: all(server.ping_every == 4 for server in mux.servers))
+    silent = clients[0]
+    assert silent._connection is not None
+    silent._connection.send = lambda message: True  # type: ignore[method-assign]
+    beats = mux._sources.feeds[0].full.encoded
+    await until(lambda: "rc-c0" not in mux.clients)
+    assert mux._sources.feeds[0].full.encoded - beats >= 3 * 4 - 1
+    assert mux.counters.expired == 1
 
 
 async def test_a_source_that_falls_silent_is_noticed(world: World) -> None:

@@ -65,6 +65,7 @@ class Caller:
         self.payloads: list[object] = []
         self.numbers: list[int] = []
         self.waits_for = 0
+        self.beats = 0
         self.misfits: list[SchemaMismatch] = []
 
     def ask(self, message: Sync) -> bool:
@@ -79,6 +80,9 @@ class Caller:
     def applied(self, number: int) -> bool:
         self.numbers.append(number)
         return number < self.waits_for
+
+    def beat(self) -> None:
+        self.beats += 1
 
     def misfit(self, error: SchemaMismatch) -> None:
         self.misfits.append(error)
