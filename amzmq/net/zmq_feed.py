@@ -82,6 +82,9 @@ class ZmqPublisher(ZmqSocket):
 
     def send_all(self, frames: Sequence[bytes]) -> None:
         """Sends several, in their order."""
+        if len(frames) == 1:
+            self.send(frames[0])
+            return
         if self._lease.forked or max(map(len, frames), default=0) > self._max_frame_bytes:
             self._check(*frames)
         if not self._closed:

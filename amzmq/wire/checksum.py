@@ -62,6 +62,8 @@ class ClockSum:
         total = self._total + queue_ticks * self._queue_key
         if machine_ticks:
             total += machine_ticks * self._machine_key
+        if len(changes) == 2 and changes[0] >= 0:  # nearly always one state
+            return (total + keys[changes[0]] * changes[1]) % _PRIME
         if len(changes) & 1:
             raise IndexError(f"{len(changes)} numbers are no pairs")
         pairs = iter(changes)

@@ -57,7 +57,9 @@ class Journal:
         messages.append(message)
         self._head += 1
         self._size += len(message)
-        if self._size > self._max_size or len(messages) > self._max_messages:
+        if len(messages) > self._max_messages:  # as ever, once it is full
+            self._size -= len(messages.popleft())
+        if self._size > self._max_size:
             self._forget()
 
     def extend(self, messages: Sequence[bytes]) -> None:

@@ -217,7 +217,10 @@ class Feed:
 
     def flush(self) -> None:
         """Publish what changed since the last flush, as one update a stream."""
-        self.publish(self.take())
+        self._held = False
+        frames = self._frames()
+        if frames:
+            self._send(frames)
 
     def take(self) -> Sequence[bytes]:
         """What a flush would publish now; the caller publishes it, behind the replies."""
