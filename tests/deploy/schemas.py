@@ -260,6 +260,7 @@ _SERVICE = record(
         "environment": LABELS,
         "healthcheck": record({"disable": {"const": True}}),
         "init": FLAG,
+        "mem_limit": {"type": "string", "pattern": r"^[0-9]+m$"},
         "networks": TEXTS,
         "network_mode": {"const": "none"},
         "ports": many({"type": "string", "pattern": r"^127\.0\.0\.1:\d+:\d+$"}),

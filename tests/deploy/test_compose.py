@@ -53,6 +53,12 @@ def test_each_role_follows_the_one_above_over_a_network_that_both_are_in() -> No
     assert not set(SERVICES["follower"]["networks"]) & set(SERVICES["source"]["networks"])
 
 
+def test_memory_that_strangers_can_make_a_node_take_has_an_end() -> None:
+    for role in ROLES:
+        assert SERVICES[role]["mem_limit"] == "512m"
+        assert SERVICES[role]["restart"] == "unless-stopped"
+
+
 def test_each_role_sees_its_own_keys_only() -> None:
     for role in ROLES:
         (keys,) = SERVICES[role]["volumes"]

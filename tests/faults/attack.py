@@ -1,17 +1,24 @@
 """What somebody without a key can make a source spend: memory and processor time for each try.
 
-    python -m tests.faults.attack [--count 500] [--json]
+    python -m tests.faults.attack [--count 500] [--waves 4] [--only "unknown key"] [--json]
 
-Each attack meets a fresh source, in a process of its own, which is looked at from outside
-(/proc, so Linux only): its resident memory and the processor time of all its threads, before the
-attack, while its connections are held, and after a second wave of it. What the kernel keeps for a
-connection is not among it.
+Each attack meets a fresh source, in a process of its own, in several waves. The source is looked at
+from outside (/proc, so Linux only): its resident memory and the processor time of all its threads,
+before the attack, while the connections of the first wave are held, and when those of a wave are
+gone. What the kernel keeps for a connection is not among it.
+
+Resident memory alone cannot say whether something is left of a try: the allocator keeps what was
+freed, with holes, and more of its pages are touched from wave to wave. So the source is also asked
+what it holds: the bytes that malloc has given out (glibc 2.33 or newer), and the blocks of Python's
+own allocator.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import ctypes
+import gc
 import json
 import os
 import resource
@@ -29,7 +36,7 @@ from typing import Any
 import zmq
 
 from amzmq import Machine, Mux, State
-from amzmq.net import Keys
+from amzmq.net import Keys, SocketOptions
 from amzmq.rpc import Limits
 from amzmq.wire.control import Hello, List, Ping, to_frame
 
@@ -43,6 +50,12 @@ BUSY = 0.1
 """Part of a core that counts as work; pinging a thousand idle connections takes less."""
 
 PATIENCE_S = 60.0
+
+SMALLEST_PIECE = 32
+"""Bytes of the smallest piece that malloc gives out on 64 bits."""
+
+UNREST = 8192
+"""Bytes that come and go in a source that nobody attacks, as timers and buffers do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +79,56 @@ AttackFn = Callable[[Target, int], Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """What a source holds at one moment.
+
+    Attributes:
+        resident: Bytes, as the kernel counts them.
+        in_use: Bytes that malloc has given out and that were not freed.
+        blocks: Pieces that Python's own allocator has given out: its small objects.
+    """
+
+    resident: int
+    in_use: int
+    blocks: int
+
+    def __sub__(self, earlier: Memory) -> Memory:
+        return Memory(
+            self.resident - earlier.resident,
+            self.in_use - earlier.in_use,
+            self.blocks - earlier.blocks,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """What one attack costs the source.
 
     Attributes:
         name: Of the attack.
-        count: How often it was tried.
+        count: How often it was tried in each wave.
+        waves: How many there were.
         cpu_us: Processor time of each try, in microseconds.
-        held_bytes: Resident memory of each while it is held.
-        added_bytes: What a second wave of as many adds, once the first is over: near nothing, as
-            it uses the same memory again.
+        held: More memory while the first wave is held.
+        first_half: Growth by the first half of the waves, looked at when nothing is held.
+        second_half: The same for the second half.
     """
 
     name: str
     count: int
+    waves: int
     cpu_us: float
-    held_bytes: float
-    added_bytes: float
+    held: Memory
+    first_half: Memory
+    second_half: Memory
+
+    @property
+    def flat(self) -> bool:
+        """Whether the second half left less than one of the smallest pieces for every two tries."""
+        tries = self.count * (self.waves // 2)
+        left = self.second_half
+        pieces = (left.in_use - UNREST) / SMALLEST_PIECE
+        return 2 * pieces < tries and 2 * left.blocks < tries
 
 
 # The attacks.
@@ -121,6 +167,16 @@ def false_hello(target: Target, count: int) -> Sequence[Any]:
     """A CURVE greeting and a HELLO that cannot be opened: the dearest a stranger can say."""
     hello = b"\x05HELLO\x01\x00" + bytes(72) + os.urandom(32) + bytes(7) + b"\x01" + os.urandom(80)
     return _connected(target, count, _greeting(b"CURVE") + struct.pack(">BB", 4, 200) + hello)
+
+
+def large_command(target: Target, count: int) -> Sequence[Any]:
+    """A CURVE greeting, and all but the last byte of a command as large as a frame may be."""
+    size = SocketOptions().max_frame_bytes
+    made = _connected(target, count, _greeting(b"CURVE"))
+    for each in made:
+        each.settimeout(HANDSHAKE_S)
+        each.sendall(struct.pack(">BQ", 6, size) + b"\x05HELLO" + bytes(size - 7))
+    return made
 
 
 def _dealers(target: Target, count: int, keys: Keys | None, *words: bytes) -> list[Any]:
@@ -176,13 +232,21 @@ def lists(target: Target, count: int) -> Sequence[Any]:
 
 def clients(target: Target, count: int) -> Sequence[Any]:
     """Without CURVE: connections that each become a client."""
-    return _dealers(target, count, None, to_frame(Hello(1, "rc-crowd", os.urandom(8), b"")))
+    made = _dealers(target, count, None)
+    for dealer in made[:-1]:
+        # The same id again would take the place of the client before.
+        dealer.send(to_frame(Hello(1, f"rc-{os.urandom(8).hex()}", os.urandom(8), b"")))
+    return made
 
 
 LOCKED: tuple[AttackFn, ...] = (
-    half_open, without_curve, garbage, false_hello, unknown_key, known_key,
+    half_open, without_curve, garbage, large_command, false_hello, unknown_key, known_key,
 )  # fmt: skip
 OPEN: tuple[AttackFn, ...] = (subscriptions, strange_words, lists, clients)
+
+MOST: dict[AttackFn, int] = {large_command: 50}
+"""How many at once, where more would need a machine of its own."""
+
 
 # The source.
 
@@ -211,11 +275,15 @@ class Source:
         tasks = Path(f"/proc/{self._process.pid}/task").iterdir()
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
-    @property
-    def resident(self) -> int:
-        """Bytes of memory."""
+    def memory(self) -> Memory:
+        """What it holds now."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         statm = Path(f"/proc/{self._process.pid}/statm").read_text()
-        return int(statm.split()[1]) * resource.getpagesize()
+        self._process.stdin.write(b"?\n")
+        self._process.stdin.flush()
+        in_use, blocks = json.loads(self._process.stdout.readline())
+        return Memory(int(statm.split()[1]) * resource.getpagesize(), in_use, blocks)
 
     def settle(self) -> None:
         """Wait until it has nothing more to do."""
@@ -234,43 +302,72 @@ class Source:
         self._process.communicate(timeout=PATIENCE_S)
 
 
+class _Mallinfo2(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena", "ordblks", "smblks", "hblks", "hblkhd",
+            "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
+        )
+    )  # fmt: skip
+
+
+def holdings() -> tuple[int, int]:
+    """What this process holds: bytes given out by malloc, and blocks by Python's allocator."""
+    gc.collect()
+    mallinfo2 = ctypes.CDLL(None).mallinfo2
+    mallinfo2.restype = _Mallinfo2
+    info = mallinfo2()
+    return info.uordblks + info.hblkhd, sys.getallocatedblocks()
+
+
 async def serve(folder: Path, locked: bool) -> None:
-    """Be the source, until nobody reads any more."""
+    """Be the source, and say what it holds whenever asked, until nobody asks any more."""
     lock: dict[str, Any] = {}
     if locked:
         lock = {"curve": Keys.load(folder / "source.key"), "authenticator": folder / "clients"}
     machine = Machine({f"State{n}": State() for n in range(20)}, id="target")
+    loop = asyncio.get_running_loop()
     async with Mux(machine, heartbeat=3600.0, limits=Limits(handshake=HANDSHAKE_S), **lock) as mux:
         print(json.dumps([mux.addr, mux.feed_addr]), flush=True)
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        while await loop.run_in_executor(None, sys.stdin.readline):
+            print(json.dumps(holdings()), flush=True)
 
 
-def measure(attack: AttackFn, count: int, locked: bool, folder: Path) -> Cost:
+def measure(attack: AttackFn, count: int, waves: int, locked: bool, folder: Path) -> Cost:
     """Attack a fresh source."""
     source = Source(locked, folder)
     try:
-        release(attack(source.target, max(1, count // 10)))  # what is made once for all
-        time.sleep(HANDSHAKE_S)
-        source.settle()
-        cpu, memory = source.cpu_s, source.resident
+        over(attack(source.target, max(1, count // 10)), source)  # what is made once for all
+        before, cpu = source.memory(), source.cpu_s
         held = attack(source.target, count)
         source.settle()
-        spent, kept = source.cpu_s - cpu, source.resident - memory
-        over = after(held, source)
-        added = after(attack(source.target, count), source) - over
+        spent, kept = source.cpu_s - cpu, source.memory() - before
+        over(held, source)
+        for _ in range(1, waves // 2):
+            over(attack(source.target, count), source)
+        middle = source.memory()
+        for _ in range(waves // 2):
+            over(attack(source.target, count), source)
+        end = source.memory()
     finally:
         source.stop()
-    name = attack.__name__.replace("_", " ")
-    return Cost(name, count, 1e6 * spent / count, kept / count, added / count)
+    return Cost(
+        name_of(attack), count, waves, 1e6 * spent / count, kept, middle - before, end - middle
+    )
 
 
-def after(held: Sequence[Any], source: Source) -> int:
-    """The memory of a source once an attack is over, its handshakes as well."""
+def over(held: Sequence[Any], source: Source) -> None:
+    """Wait until a wave is over, its handshakes as well, and end it."""
     source.settle()
     time.sleep(HANDSHAKE_S)
     release(held)
     source.settle()
-    return source.resident
+
+
+def name_of(attack: AttackFn) -> str:
+    """What it is called in the table."""
+    return attack.__name__.replace("_", " ")
 
 
 def release(held: Sequence[Any]) -> None:
@@ -287,11 +384,18 @@ def release(held: Sequence[Any]) -> None:
 def main() -> None:
     """Measure all attacks, or be the source of one."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.attack", description=__doc__)
-    parser.add_argument("--count", type=int, default=500, help="tries of each attack")
+    parser.add_argument("--count", type=int, default=500, help="tries in each wave")
+    parser.add_argument("--waves", type=int, default=4, help="an even number (default: 4)")
+    parser.add_argument("--only", help="the one attack of this name")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--source", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--locked", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.waves < 2 or options.waves % 2:
+        parser.error(f"--waves {options.waves}: take an even number, as halves are compared")
+    names = [name_of(attack) for attack in LOCKED + OPEN]
+    if options.only not in (None, *names):
+        parser.error(f"--only {options.only!r}: there are {', '.join(names)}")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if options.source is not None:
@@ -305,20 +409,29 @@ def main() -> None:
         costs = []
         for attacks, locked in ((LOCKED, True), (OPEN, False)):
             for attack in attacks:
-                costs.append(measure(attack, options.count, locked, folder))
+                if options.only not in (None, name_of(attack)):
+                    continue
+                count = min(options.count, MOST.get(attack, options.count))
+                costs.append(measure(attack, count, options.waves, locked, folder))
                 if not options.json:
                     show(costs[-1])
     if options.json:
-        print(json.dumps([asdict(cost) for cost in costs], indent=2))
+        print(json.dumps([asdict(cost) | {"flat": cost.flat} for cost in costs], indent=2))
 
 
 def show(cost: Cost) -> None:
-    """One line of the table."""
+    """Two lines of the table: what a try costs, and what each half of the waves has left."""
     print(
-        f"{cost.name:<16} {cost.count:>6} tries  {cost.cpu_us:>8.0f} us  "
-        f"{cost.held_bytes:>8.0f} bytes held  {cost.added_bytes:>8.0f} added again",
-        flush=True,
+        f"{cost.name:<16} {cost.count:>6} tries  {cost.cpu_us:>6.0f} us  each, and while held "
+        f"{cost.held.in_use / cost.count:.0f} bytes, {cost.held.resident / cost.count:.0f} resident"
     )
+    tries = cost.count * (cost.waves // 2)
+    for half, left in (("first", cost.first_half), ("second", cost.second_half)):
+        print(
+            f"  {half:<6} {tries:>6} tries left {left.resident / 1024:>7.0f} KiB resident, "
+            f"{left.in_use / tries:>8.1f} bytes and {left.blocks / tries:>6.2f} objects each"
+        )
+    print(f"  {'flat' if cost.flat else 'not flat'}", flush=True)
 
 
 if __name__ == "__main__":
