@@ -21,15 +21,17 @@ from amzmq.wire.blobs import BlobOffer, BlobReader
 # each other by, and what applies a stream to a replica.
 INTERNAL = {
     "Client": {
-        "applied", "ask", "call", "calls", "conversation", "deliver", "deliveries", "fetcher",
-        "follower", "following", "gave_up", "kind", "misfit", "next_addr", "notify", "renumber",
-        "take_directed", "transport", "watch", "watches",
+        "applied", "ask", "beat", "blobs_above", "call", "calls", "conversation", "deliver", "deliveries",
+        "end_fetching", "fetch_again", "fetcher", "follower", "following", "gave_up", "kind",
+        "misfit", "next_addr", "notify", "renumber", "take_chunk", "take_directed", "take_refusal",
+        "transport", "watch", "watches",
     },
     # `recall` is how a relay has its clients come back after its own source did.
     "Mux": {"recall", "servers"},
     "NetworkMachine": {
-        "came_from", "follow", "is_listening", "observe_clock", "pass_err", "payload_arrived",
-        "read_changes", "schema_changed", "set_groups", "told", "unobserve_clock",
+        "blobs", "came_from", "follow", "is_listening", "observe_clock", "pass_err",
+        "payload_arrived", "read_changes", "schema_changed", "set_groups", "told",
+        "unobserve_clock",
     },
     # `offer` is the client's side; `aclose` is `close` where nothing is awaited.
     "PayloadIterator": {"aclose", "end", "offer", "wants"},

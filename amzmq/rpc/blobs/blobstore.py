@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from amzmq.errors import AmzmqError, InvalidArgs, RpcError
+from amzmq.rpc.blobdesk import ClientKey, SendFn, refuse
 from amzmq.wire.blobs import CHUNK_SIZE, WINDOW_LIMIT
 from amzmq.wire.blobsource import BlobData, BlobPart, BlobSource
 from amzmq.wire.codec import Value
-from amzmq.wire.control import Chunk, Fetch, Refusal, RefusalCode
+from amzmq.wire.control import Chunk, Fetch
 
 _log = logging.getLogger("amzmq.blobs")
 
@@ -31,12 +32,6 @@ OFFERS_LIMIT = 256
 
 CLOSE_WAIT_S = 5.0
 """Seconds that closing waits for the chunk at hand."""
-
-ClientKey: TypeAlias = tuple[str, bytes, str]
-"""Who a client is: its machine's id, which incarnation of it, and its user."""
-
-SendFn: TypeAlias = Callable[[Chunk | Refusal, Sequence[bytes]], bool]
-"""Sends a message, and the bytes behind it, to one client; False if it was not taken."""
 
 
 @dataclass(slots=True)
@@ -179,13 +174,14 @@ _TransferKey: TypeAlias = tuple[ClientKey, bytes]
 
 @dataclass(slots=True)
 class _Transfer:
-    """What one client has asked for of one blob: the bytes from `next` to `end`."""
+    """What one client has asked for of one blob: the bytes from `next` to `end`, or more."""
 
     offer: Offer
     send: SendFn
     understood: Sequence[str]
     next: int
     end: int
+    too_far: bool = False
 
 
 class BlobStore:
@@ -209,6 +205,10 @@ class BlobStore:
 
     def __len__(self) -> int:
         return len(self._offers)
+
+    def __contains__(self, token: object) -> bool:
+        """Whether the blob of a token is offered."""
+        return token in self._offers
 
     async def prepare(self, data: BlobData, chunk_size: int = CHUNK_SIZE) -> BlobSource:
         """Open what is to be offered, and take its digest, on a thread.
@@ -255,23 +255,16 @@ class BlobStore:
     def on_fetch(
         self, client: ClientKey, fetch: Fetch, send: SendFn, understood: Sequence[str] = ()
     ) -> None:
-        """A client asks for chunks, or says that it has all of them.
-
-        Args:
-            client: Who.
-            fetch: What it said.
-            send: How to answer it.
-            understood: The encodings that it can read.
-        """
+        """A client asks for chunks, or says that it has all of them; see `BlobDesk`."""
         self.counters.fetches += 1
         offer = self._offers.get(fetch.token)
         if offer is None:
             self.counters.refused += 1
-            self._refuse(send, fetch.token, "no such blob is offered, or no longer")
+            refuse(send, fetch.token, "no such blob is offered, or no longer")
             return
-        if fetch.offset > offer.size:
+        if fetch.offset > offer.size or (fetch.chunks <= 0 and fetch.offset < offer.size):
             self.counters.refused += 1
-            self._refuse(send, fetch.token, f"byte {fetch.offset} of {offer.size}")
+            refuse(send, fetch.token, f"byte {fetch.offset} of {offer.size}")
             return
         offer.use()
         if fetch.offset == offer.size:
@@ -313,6 +306,7 @@ class BlobStore:
             self._transfers[key] = transfer
         transfer.send = send
         ahead = transfer.next + WINDOW_LIMIT * offer.chunk_size
+        transfer.too_far = transfer.end + wanted >= offer.size + offer.chunk_size
         transfer.end = min(offer.size, transfer.end + wanted, ahead)
         if self._pumping is None or self._pumping.done():
             self._pumping = asyncio.create_task(self._pump(), name="amzmq.blobs.pump")
@@ -345,6 +339,9 @@ class BlobStore:
             transfer.end = offset
             return
         transfer.next = offset + part.size
+        if transfer.too_far and transfer.next == offer.size:
+            # Whoever asks on behalf of others may not know the size: no more will come.
+            transfer.send(Chunk(offer.token, offer.size, 0), (b"",))
         client = key[0][0]
         offer.progress[client] = max(transfer.next, offer.progress.get(client, 0))
         self.counters.chunks += 1
@@ -361,10 +358,7 @@ class BlobStore:
             else:
                 _log.exception("blob %s is withdrawn", offer.token.hex(), exc_info=error)
             offer.close(str(error))
-        self._refuse(transfer.send, offer.token, offer.closed)
-
-    def _refuse(self, send: SendFn, token: bytes, reason: str) -> None:
-        send(Refusal(0, RefusalCode.BLOB_UNKNOWN, reason, token), ())
+        refuse(transfer.send, offer.token, offer.closed)
 
     def _forget_offer(self, offer: Offer) -> None:
         del self._offers[offer.token]

@@ -192,6 +192,10 @@ class Fetcher:
     def reconnected(self) -> None:
         """A conversation begins: go on with everything from where it is."""
         self._ended = None
+        self.ask_again()
+
+    def ask_again(self) -> None:
+        """What was asked for will not come: ask for all of it once more."""
         for token, transfer in list(self._transfers.items()):
             blob = self._alive(token)
             if blob is not None:

@@ -224,7 +224,7 @@ class Client(Party, Taking):
     async def stop(self) -> None:
         """Say goodbye, close the connection, let go of the replica."""
         self.deliveries.end()
-        self.fetcher.end(NotConnected("the client was stopped"))
+        self.end_fetching("the client was stopped")
         if self._calls is not None:
             self._calls.end(NotConnected("the client was stopped; the call may have run"))
         await self._say_goodbye()
@@ -341,6 +341,8 @@ class Client(Party, Taking):
         if self._calls is not None:
             counts["calls_retried"] = self._calls.retried
             counts["calls_offline"] = self._calls.offline
+        if self._transit is not None:
+            counts |= self._transit.metrics()
         if self._connection is not None:
             counts["connects"] = self._connection.connects
         return counts | streamed

@@ -120,7 +120,7 @@ class Conversation(Talk):
         self.settled = True
         client.calls.connected(client.epoch, self.resumed)
         client.watches.ask_again()
-        client.fetcher.reconnected()
+        client.fetch_again()
 
     def ping(self) -> Ping:
         """How far the replica is, and what was of no use; now and then, what it waits for."""
@@ -173,7 +173,7 @@ class Conversation(Talk):
         if isinstance(message, Reply):
             self._on_reply(message)
         elif isinstance(message, Chunk):
-            self._client.fetcher.on_chunk(message, blobs[0] if blobs else b"")
+            self._client.take_chunk(message, blobs[0] if blobs else b"")
         elif isinstance(message, Welcome):
             self._on_welcome(message)
         elif isinstance(message, Refusal):
@@ -249,7 +249,7 @@ class Conversation(Talk):
     def _on_refusal(self, message: Refusal) -> None:
         client = self._client
         if message.token:
-            client.fetcher.on_refused(message.token, message.reason)
+            client.take_refusal(message)
         elif message.code == RefusalCode.STOPPING:
             self._connection.said_bye(message.reason)
         elif message.code == RefusalCode.NO_SESSION:

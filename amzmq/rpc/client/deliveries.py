@@ -22,7 +22,8 @@ class Deliveries:
         client_id: Names the client in the log.
         consumer: Gets WorkerPayload for each payload, if there is one.
         number: The newest message that the replica has applied.
-        arrived: Called with each payload for everybody; whether somebody took it.
+        arrived: Called with each payload for everybody, and the facts of the blob that it offers,
+            if any; whether somebody took it.
         offered: Called with each payload that offers a blob, and the facts of that; why it was
             of no use, or "".
         tell_state: Called before the consumer gets a payload.
@@ -37,7 +38,7 @@ class Deliveries:
         client_id: str,
         consumer: Machine | None,
         number: Callable[[], int],
-        arrived: Callable[[Payload], bool],
+        arrived: Callable[[Payload, list[Value] | None], bool],
         offered: Callable[[Payload, list[Value]], str],
         tell_state: Callable[[], None] = lambda: None,
     ) -> None:
@@ -79,10 +80,12 @@ class Deliveries:
 
     def deliver(self, payload: Payload, blob: list[Value] | None) -> None:
         """A payload of the stream."""
-        if blob is not None:
-            reason = self._offered(payload, blob)
+        taken = self._arrived(payload, blob)
+        if blob is None:
+            reason = self._hand_out(payload, taken)
         else:
-            reason = self._hand_out(payload, self._arrived(payload))
+            useless = self._offered(payload, blob)
+            reason = "" if taken else useless
         if reason:
             self.failed += 1
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from amzmq.errors import SchemaMismatch
+from amzmq.errors import NotConnected, SchemaMismatch
 from amzmq.machine import Machine
 from amzmq.rpc.backlog import BACKLOG_LIMIT
 from amzmq.rpc.blobs.fetcher import Fetcher
 from amzmq.rpc.blobs.offer import ITERATOR_LIMIT, BlobIterator
+from amzmq.rpc.blobs.transit import Transit
 from amzmq.rpc.client.calls import Calls
 from amzmq.rpc.client.deliveries import Deliveries
 from amzmq.rpc.payload import Payload, PayloadIterator
 from amzmq.rpc.replica.follower import Follower
 from amzmq.rpc.replica.netmach import NetworkMachine
 from amzmq.rpc.replica.watches import Watches
-from amzmq.wire.control import Ack, Directed, Message, Sync
+from amzmq.wire.compression import encodings
+from amzmq.wire.control import Ack, Chunk, Directed, Fetch, Message, Refusal, Sync
 from amzmq.wire.feed import PayloadFrame
+
+_OWN = "", b"", ""
+"""Who asks a client's own transit for its own blobs."""
 
 
 class Taking(ABC):
@@ -31,7 +36,8 @@ class Taking(ABC):
     mach: Machine
 
     def __init__(self, consumer: Machine | None) -> None:
-        self.fetcher = Fetcher(self._send)
+        self._transit: Transit | None = None
+        self.fetcher = Fetcher(self._fetch)
         self.deliveries = Deliveries(
             self.mach.id,
             consumer,
@@ -98,13 +104,67 @@ class Taking(ABC):
         """Call `callback` for each payload, in order with the states; it must not block."""
         self.deliveries.call(callback)
 
-    def _arrived(self, payload: Payload) -> bool:
-        return self.net_mach.payload_arrived(payload)
+    def _arrived(self, payload: Payload, blob: list[object] | None) -> bool:
+        return self.net_mach.payload_arrived(payload, blob)
 
     def _offered(self, payload: Payload, facts: list[object]) -> str:
         """A blob can be fetched; why nobody wants it, or ""."""
         self.mach.add("WorkerDelivering")
         return self.fetcher.offered(payload, facts)
+
+    # Chunks of blobs, for the client itself and for those who follow its replica.
+
+    @property
+    def blobs_above(self) -> Transit:
+        """Gets chunks of blobs for others; from now on the client's own come by it too.
+
+        To the source they are all one client, who gets one part of a blob at a time.
+        """
+        if self._transit is None:
+            self._transit = Transit(self._send)
+            self.fetcher.ask_again()
+        return self._transit
+
+    def _fetch(self, fetch: Fetch) -> bool:
+        if self._transit is None:
+            return self._send(fetch)
+        if not self.mach.is_("Connected"):
+            return False
+        self._transit.on_fetch(_OWN, fetch, self._take_own, encodings())
+        return True
+
+    def _take_own(self, message: Chunk | Refusal, parts: Sequence[bytes]) -> bool:
+        if isinstance(message, Chunk):
+            self.fetcher.on_chunk(message, parts[0])
+        else:
+            self.fetcher.on_refused(message.token, message.reason)
+        return True
+
+    def take_chunk(self, chunk: Chunk, data: bytes) -> None:
+        """A part of a blob came."""
+        if self._transit is None:
+            self.fetcher.on_chunk(chunk, data)
+        else:
+            self._transit.on_chunk(chunk, data)
+
+    def take_refusal(self, refusal: Refusal) -> None:
+        """A blob is refused."""
+        if self._transit is None:
+            self.fetcher.on_refused(refusal.token, refusal.reason)
+        else:
+            self._transit.on_refused(refusal)
+
+    def fetch_again(self) -> None:
+        """A conversation begins: what is fetched goes on."""
+        if self._transit is not None:
+            self._transit.reconnected()
+        self.fetcher.reconnected()
+
+    def end_fetching(self, reason: str) -> None:
+        """The client stops: no more chunks will come, for nobody."""
+        self.fetcher.end(NotConnected(reason))
+        if self._transit is not None:
+            self._transit.end(reason)
 
     def _worker_payload(self) -> None:
         self.mach.add("WorkerPayload")

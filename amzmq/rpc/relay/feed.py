@@ -113,8 +113,8 @@ class RelayFeed(Feed):
             "adds none; send it at the machine's owner, or to one client by destination="
         )
 
-    def pass_payload(self, payload: Payload) -> None:
-        """Publish a payload of the source's on the streams written here."""
+    def pass_payload(self, payload: Payload, blob: list[Value] | None = None) -> None:
+        """Publish a payload of the source's, or a blob's offer, on the streams written here."""
         super().send_payload(
-            payload.name, payload.data, payload.token, payload.source_tx, None, payload.source
+            payload.name, payload.data, payload.token, payload.source_tx, blob, payload.source
         )

@@ -8,12 +8,17 @@ from typing import Protocol
 
 from amzmq.machine import MutationType, Result
 from amzmq.machine.event import HasSource
+from amzmq.rpc.blobdesk import BlobDesk
 from amzmq.rpc.replica.watches import RemoteWait
 from amzmq.wire.control import WatchKind
 
 
 class Caller(Protocol):
     """What carries a replica's mutations and waits to the source."""
+
+    @property
+    def blobs_above(self) -> BlobDesk | None:
+        """Gets chunks of blobs from where the replica comes from; None if it cannot."""
 
     def call(
         self,

@@ -33,6 +33,7 @@ from amzmq.machine.observer import ClockTicks, bits
 from amzmq.machine.tasks import HandlerTasks
 from amzmq.machine.tracer import Tracer, tell
 from amzmq.machine.view import MachineView
+from amzmq.rpc.replica.blobs import ReplicaBlobs
 from amzmq.rpc.replica.breakpoints import BreakpointTracer
 from amzmq.rpc.replica.caller import Caller
 from amzmq.rpc.replica.clock import GUARD, ReplicaClock, differences
@@ -41,6 +42,7 @@ from amzmq.wire.control import WatchKind
 
 if TYPE_CHECKING:
     from amzmq.rpc.payload import Payload
+    from amzmq.wire.codec import Value
     from amzmq.wire.feed import Update
 
 _log = logging.getLogger("amzmq.client")
@@ -59,7 +61,7 @@ class NetworkMachine(MachineView):
     __slots__ = (
         "_caller", "_clock", "_dispose_callbacks", "_disposing", "_err", "_filters", "_groups",
         "_handlers", "_observers", "_payload_callbacks", "_tasks", "_tracers", "_tx", "_watched",
-        "filtered", "path", "remote_id", "tags",
+        "blobs", "filtered", "path", "remote_id", "tags",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +81,7 @@ class NetworkMachine(MachineView):
         self.tags: tuple[str, ...] = ("rpc-netmach", f"src-id:{remote_id}")
         self.filtered = 0
         self._caller = caller
+        self.blobs = ReplicaBlobs(caller)
         self._filters = filters
         self._groups: dict[str, tuple[int, ...]] = {}
         self._err: BaseException | None = None
@@ -308,12 +311,12 @@ class NetworkMachine(MachineView):
 
     def off_payload(self, callback: Callable[[NetworkMachine, Payload], None]) -> None:
         """Undo `on_payload`."""
-        self._payload_callbacks = tuple(
-            other for other in self._payload_callbacks if other != callback
-        )
+        self._payload_callbacks = tuple(it for it in self._payload_callbacks if it != callback)
 
-    def payload_arrived(self, payload: Payload) -> bool:
-        """Tell the callbacks; whether there was one."""
+    def payload_arrived(self, payload: Payload, blob: list[Value] | None = None) -> bool:
+        """Tell the callbacks of a payload, or of the blob it offers; whether there was one."""
+        if blob is not None:
+            return self.blobs.offered(self, payload, blob)
         for callback in self._payload_callbacks:
             callback(self, payload)
         return bool(self._payload_callbacks)

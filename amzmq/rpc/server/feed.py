@@ -320,10 +320,10 @@ class Feed:
             ]
         )
 
-    def pass_payload(self, payload: Payload) -> None:
-        """Publish a payload that the source of a replica sent, as its own."""
+    def pass_payload(self, payload: Payload, blob: list[Value] | None = None) -> None:
+        """Publish a payload that the source of a replica sent, or a blob's offer, as its own."""
         self.send_payload(
-            payload.name, payload.data, payload.token, payload.source_tx, None, payload.source
+            payload.name, payload.data, payload.token, payload.source_tx, blob, payload.source
         )
 
     def beat(self) -> None:

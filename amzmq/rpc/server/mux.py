@@ -538,7 +538,7 @@ class Mux(Sending):
         server = self._sessions.retire(peer)
         if server is not None:
             self._turn.forget(server)
-            self._blobs.forget(server.client)
+            self._forget_fetches(server)
 
     def _send(self, peer: bytes, message: Message | bytes) -> None:
         keeper = self._sources.keeper

@@ -10,7 +10,9 @@ from functools import partial
 from amzmq.errors import DestinationUnknown, NotConnected
 from amzmq.machine import Event, Machine
 from amzmq.net import Delivery, Router
+from amzmq.rpc.blobdesk import BlobDesk, ClientKey
 from amzmq.rpc.blobs.blobstore import BlobStore, Offer
+from amzmq.rpc.replica.netmach import NetworkMachine
 from amzmq.rpc.server.feed import Feed
 from amzmq.rpc.server.posting import Posting
 from amzmq.rpc.server.receipt import Receipt
@@ -35,6 +37,7 @@ class Sending:
         self._sources = sources
         self._sessions = Sessions()
         self._blobs = BlobStore()
+        self._above: dict[ClientKey, BlobDesk] = {}
 
     def send_payload(
         self,
@@ -131,8 +134,22 @@ class Sending:
         return server
 
     def _on_fetch(self, peer: bytes, server: Server, message: Fetch) -> None:
-        send = partial(self._send_part, peer)
-        self._blobs.on_fetch(server.client, message, send, server.understood)
+        desk = self._blobs if message.token in self._blobs else self._desk_of(server)
+        desk.on_fetch(server.client, message, partial(self._send_part, peer), server.understood)
+
+    def _desk_of(self, server: Server) -> BlobDesk:
+        """What has the blobs that are not offered here: the client's machine may be a replica."""
+        source = server.feed.source
+        above = source.blobs.desk if isinstance(source, NetworkMachine) else None
+        if above is None:
+            return self._blobs
+        self._above[server.client] = above
+        return above
+
+    def _forget_fetches(self, server: Server) -> None:
+        self._blobs.forget(server.client)
+        if (above := self._above.pop(server.client, None)) is not None:
+            above.forget(server.client)
 
     def _send_part(self, peer: bytes, message: Message, blobs: Sequence[bytes]) -> bool:
         """Answer a Fetch; whether it was taken."""

@@ -161,6 +161,7 @@ class Sources:
         feed = self._feeds[machine_id] = make(machine, secrets.token_bytes(8), self._options)
         if isinstance(machine, NetworkMachine):
             machine.on_payload(self._relay_payload)
+            machine.blobs.on_offer(self._relay_payload)
         elif self._payload_state and machine.has(self._payload_state):
             assert self._send is not None
             self._payload_states[machine_id] = PayloadState(
@@ -189,15 +190,18 @@ class Sources:
         feed = self._feeds.pop(machine_id)
         if isinstance(feed.source, NetworkMachine):
             feed.source.off_payload(self._relay_payload)
+            feed.source.blobs.off_offer(self._relay_payload)
         if (by_state := self._payload_states.pop(machine_id, None)) is not None:
             by_state.close()
         feed.close()
 
-    def _relay_payload(self, net: NetworkMachine, payload: Payload) -> None:
+    def _relay_payload(
+        self, net: NetworkMachine, payload: Payload, blob: list[Value] | None = None
+    ) -> None:
         """What a replica's source sends to everybody goes on to our followers."""
         feed = self._feeds.get(served_id(net))
         if feed is not None:
-            feed.pass_payload(payload)
+            feed.pass_payload(payload, blob)
 
     # What can be seen.
 

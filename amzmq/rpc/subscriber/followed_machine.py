@@ -195,6 +195,10 @@ class FollowedMachine:
         """
         self._refuse("a wait at the source")
 
+    @property
+    def blobs_above(self) -> None:
+        """None: a subscriber does not fetch blobs."""
+
     def renumber(self, new: Mapping[int, int]) -> None:
         """Nothing is on its way that counts by indexes."""
 

@@ -321,8 +321,9 @@ class Subscriber(Party):
         """Call `callback` for each payload, in order with its machine's states."""
         self.deliveries.call(callback)
 
-    def _arrived(self, payload: Payload) -> bool:
-        return self._sender is not None and self._sender.payload_arrived(payload)
+    def _arrived(self, payload: Payload, blob: list[object] | None) -> bool:
+        # An offer is not handed on: nobody could fetch it from here.
+        return blob is None and self._sender is not None and self._sender.payload_arrived(payload)
 
     def take_directed(self, message: Directed) -> None:
         """A payload for this subscriber alone: once, and not before the states it follows."""

@@ -15,4 +15,6 @@ async def net() -> AsyncIterator[Net]:
     yield net
     for link in net.links:
         end(link.fetcher)
+    for hop in net.hops:
+        hop.transit.end("the test is over")
     await net.store.close()

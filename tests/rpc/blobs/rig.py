@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from amzmq.errors import NotConnected
+from amzmq.rpc.blobdesk import BlobDesk
 from amzmq.rpc.blobs.blobstore import BlobStore, Offer
 from amzmq.rpc.blobs.fetcher import Fetcher
 from amzmq.rpc.blobs.offer import Blob
+from amzmq.rpc.blobs.transit import Transit
 from amzmq.wire.control import Chunk, Fetch, Message, Refusal, from_frame, to_frame
 
 CHUNK = 1000
@@ -18,7 +20,7 @@ DATA = random.Random(5).randbytes(20 * CHUNK + 17)
 
 
 class Link:
-    """One client's connection to a store.
+    """One client's connection to a store, or to whoever hands on what that has.
 
     Attributes:
         connected: Whether anything passes.
@@ -28,10 +30,10 @@ class Link:
     """
 
     def __init__(
-        self, store: BlobStore, name: str = "rc-a", understood: Sequence[str] = (), **options: Any
+        self, store: BlobDesk, name: str = "rc-a", understood: Sequence[str] = (), **options: Any
     ) -> None:
         self.store = store
-        self.key = name, b"incarnation"
+        self.key = name, b"incarnation", ""
         self.understood = understood
         self.connected = True
         self.fault: Callable[[Message], int] = lambda message: 1
@@ -80,12 +82,39 @@ class Link:
         if not self.connected:
             return
         self.seen.append(message)
+        self._deliver(message, blobs)
+
+    def _deliver(self, message: Message, blobs: tuple[bytes, ...]) -> None:
         if isinstance(message, Chunk):
             self.fetcher.on_chunk(message, blobs[0])
         else:
             assert isinstance(message, Refusal)
             assert message.token
             self.fetcher.on_refused(message.token, message.reason)
+
+
+class Hop(Link):
+    """A node between: what it asks of a store, or of another hop, it hands on.
+
+    Attributes:
+        transit: What those below it ask.
+    """
+
+    def __init__(self, store: BlobDesk, name: str = "rc-hop", **options: Any) -> None:
+        timeout = options.pop("answer_timeout", 60.0)
+        super().__init__(store, name, **options)
+        self.transit = Transit(self._up, timeout)
+
+    def join(self) -> None:
+        self.connected = True
+        self.transit.reconnected()
+
+    def _deliver(self, message: Message, blobs: tuple[bytes, ...]) -> None:
+        if isinstance(message, Chunk):
+            self.transit.on_chunk(message, blobs[0])
+        else:
+            assert isinstance(message, Refusal)
+            self.transit.on_refused(message)
 
 
 def end(fetcher: Fetcher) -> None:
@@ -98,11 +127,17 @@ class Net:
     def __init__(self) -> None:
         self.store = BlobStore()
         self.links: list[Link] = []
+        self.hops: list[Hop] = []
 
-    def link(self, *args: Any, **options: Any) -> Link:
-        link = Link(self.store, *args, **options)
+    def link(self, *args: Any, below: Hop | None = None, **options: Any) -> Link:
+        link = Link(self.store if below is None else below.transit, *args, **options)
         self.links.append(link)
         return link
+
+    def hop(self, *args: Any, below: Hop | None = None, **options: Any) -> Hop:
+        hop = Hop(self.store if below is None else below.transit, *args, **options)
+        self.hops.append(hop)
+        return hop
 
     async def offer(self, data: Any = DATA, **options: Any) -> Offer:
         return self.store.offer(await self.store.prepare(data, CHUNK), **options)

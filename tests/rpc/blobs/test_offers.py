@@ -141,11 +141,25 @@ class TestOffers:
         assert isinstance(link.seen[0], Refusal)
         assert offer.taken == frozenset()
 
-    async def test_a_fetch_of_nothing_sends_nothing(self, net: Net) -> None:
+    async def test_who_asks_for_more_than_there_is_is_told_where_it_ends(self, net: Net) -> None:
         link = net.link()
-        link._up(Fetch((await net.offer()).token, 0, 0))
+        offer = await net.offer()
+        link._up(Fetch(offer.token, 20 * CHUNK, 2))
+        await until(lambda: len(link.seen) == 2)
+        assert link.seen[1] == Chunk(offer.token, len(DATA), 0)
+        link._up(Fetch(offer.token, 20 * CHUNK, 1))
+        await until(lambda: len(link.seen) == 3)
         await turns()
-        assert link.seen == []
+        assert len(link.seen) == 3
+        assert offer.taken == frozenset()
+
+    async def test_a_confirmation_of_less_than_all_is_refused(self, net: Net) -> None:
+        link = net.link()
+        offer = await net.offer()
+        link._up(Fetch(offer.token, 0, 0))
+        await until(lambda: link.seen)
+        assert [type(message) for message in link.seen] == [Refusal]
+        assert offer.taken == frozenset()
 
     async def test_a_fetch_of_very_much_sends_a_window_at_most(self, net: Net) -> None:
         link = net.link()
