@@ -55,6 +55,9 @@ class HoldingPublisher:
         else:
             self.kept.extend(frames)
 
+    async def let_go(self) -> None:
+        await self.inner.let_go()
+
     def close(self) -> None:
         self.inner.close()
 

@@ -38,7 +38,10 @@ class Mux:
     @same_arguments(AioMux.__init__)
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._aio = AioMux(*args, **kwargs)
-        self._line = Line(f"blocking mux {self._aio.mach.id}", self._aio.stop)
+        self._line = self._new_line()
+
+    def _new_line(self) -> Line:
+        return Line(f"blocking mux {self._aio.mach.id}", self._aio.stop)
 
     @property
     def aio(self) -> AioMux:
@@ -48,7 +51,9 @@ class Mux:
     # Life.
 
     def start(self) -> None:
-        """Bind both sockets and serve; a mux that cannot is stopped.
+        """Bind both sockets and serve.
+
+        A mux that could not may try again; a transport that it was given is closed then, though.
 
         Raises:
             AddressInUse: Somebody else listens there.
@@ -59,11 +64,12 @@ class Mux:
         if self._line.is_open:  # whatever is said of this one, it goes on serving
             self._line.run("start()", self._aio.start)
             return
+        self._line.open()
         try:
-            self._line.open()
             self._line.run("start()", self._aio.start)
         except BaseException:
-            self._line.close()
+            line, self._line = self._line, self._new_line()
+            line.close()
             raise
 
     def stop(self, reason: str = "the source stops") -> None:

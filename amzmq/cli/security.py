@@ -7,7 +7,7 @@ hold names of files; these are read when something is made of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from amzmq.net import ZmqTransport
     from amzmq.net.authenticator import Authenticator
     from amzmq.net.keys import Keys
+    from amzmq.rpc.server.limits import Limits
     from amzmq.rpc.server.rights import Policy
 
 ANYBODY = "any"
@@ -215,17 +216,24 @@ class Lock:
             return None
         return AnyKey() if self.clients == ANYBODY else KeyDirectory(self.clients)
 
-    def transport(self) -> ZmqTransport:
+    def transport(self, limits: Limits | None = None) -> ZmqTransport:
         """What serves so.
+
+        Args:
+            limits: Of what it is to serve: how long a handshake may take.
 
         Raises:
             SecurityUnfit: Something of this cannot be used.
         """
-        from amzmq.net import ZmqTransport
+        from amzmq.net import SocketOptions, ZmqTransport
         from amzmq.net.keys import Keys
 
         _refuse(self.unfit())
+        options = SocketOptions()
+        if limits is not None:
+            options = replace(options, handshake_ms=round(limits.handshake * 1000))
         return ZmqTransport(
+            options,
             curve=Keys.load(self.bind_key) if self.bind_key else None,
             authenticator=self.authenticator(),
             insecure=self.insecure,

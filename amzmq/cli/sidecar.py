@@ -18,7 +18,7 @@ from amzmq.cli.outcome import NOT_ASKED, fail, one_line_errors
 from amzmq.cli.security import Credentials, Lock
 
 if TYPE_CHECKING:
-    from amzmq.sidecar.config import Config
+    from amzmq.sidecar.config import Config, ServingConfig
     from amzmq.sidecar.loading import Sources
 
 CONFIG_VARIABLE = "AMZMQ_SIDECAR_CONFIG"
@@ -154,10 +154,12 @@ def _print(config: Config, as_json: bool) -> None:
         print_json({**plain, "secured": told})
         return
     daemon = config.daemon
-    print(f"{daemon.name}: {daemon.bind}, http {daemon.http}; {told[daemon.name]}")
+    limited = f", limits={limits!r}" if (limits := _limited(daemon)) else ""
+    print(f"{daemon.name}: {daemon.bind}, http {daemon.http}{limited}; {told[daemon.name]}")
     for name, job in config.jobs.items():
         settings = _plain(job)
         assert isinstance(settings, dict)
+        settings["limits"] = _limited(job)
         shown = " ".join(
             f"{key}={value!r}" for key, value in settings.items() if value and key not in _KEYS
         )
@@ -173,6 +175,16 @@ def _secured(config: Config) -> dict[str, str]:
         if following := getattr(job, "credentials", None):
             told[name] += f"; upstream: {following.told()}"
     return told
+
+
+def _limited(served: ServingConfig) -> dict[str, object]:
+    """The limits that are not the default ones."""
+    limits, default = served.limits, type(served.limits)()
+    return {
+        each.name: _plain(getattr(limits, each.name))
+        for each in dataclasses.fields(limits)
+        if getattr(limits, each.name) != getattr(default, each.name)
+    }
 
 
 def _plain(value: object) -> object:

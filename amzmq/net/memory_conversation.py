@@ -120,6 +120,9 @@ class MemoryRouter:
         link = self.links.get(peer)
         return "" if link is None else link.dealer.user
 
+    async def let_go(self) -> None:
+        """Nothing to wait for: closing frees the address at once."""
+
     def close(self) -> None:
         """Unbinds; the dealers see it."""
         if self._closed:

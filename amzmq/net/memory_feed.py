@@ -51,6 +51,9 @@ class MemoryPublisher:
         for frame in frames:
             self.send(frame)
 
+    async def let_go(self) -> None:
+        """Nothing to wait for: closing frees the address at once."""
+
     def close(self) -> None:
         """Unbinds; the subscribers wait for the next publisher."""
         if self._closed:

@@ -50,6 +50,9 @@ class Router(Protocol):
     def user_of(self, peer: bytes) -> str:
         """The user that a peer's key stands for; "" without a key, and once it has gone."""
 
+    async def let_go(self) -> None:
+        """Waits until the address is free for others; connections go on until `close`."""
+
     def close(self) -> None:
         """Closes the socket; closing again does nothing."""
 
@@ -89,6 +92,9 @@ class Publisher(Protocol):
 
     def send_all(self, frames: Sequence[bytes]) -> None:
         """Sends several, in their order."""
+
+    async def let_go(self) -> None:
+        """Waits until the address is free for others; connections go on until `close`."""
 
     def close(self) -> None:
         """Closes the socket; closing again does nothing."""

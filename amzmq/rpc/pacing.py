@@ -13,9 +13,13 @@ class TokenBucket:
         rate: How many a second.
         burst: How many at once, at most.
         clock: The time in seconds.
+
+    Attributes:
+        refused: How often it was not, since so many could be done at once.
     """
 
     def __init__(self, rate: float, burst: float, clock: Callable[[], float]) -> None:
+        self.refused = 0
         self._rate = rate
         self._burst = burst
         self._clock = clock
@@ -29,7 +33,10 @@ class TokenBucket:
         self._tokens = min(self._burst, self._tokens + gained)
         self._filled_at = now
         if self._tokens < 1:
+            self.refused += 1
             return False
+        if self._tokens == self._burst:
+            self.refused = 0
         self._tokens -= 1
         return True
 

@@ -105,6 +105,7 @@ class MachRepl:
         except BaseException as error:
             _fail(self._addr_future, error)
             _fail(self._err_future, error)
+            await self.mux.stop()
             raise
         self._ending = asyncio.create_task(self._until_disposed(), name=f"{self.mux.mach.id}.end")
         if self._addr_future is not None and not self._addr_future.done():

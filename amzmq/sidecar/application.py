@@ -119,7 +119,7 @@ class ExecJob:
             AddressInUse: Somebody else listens at its address.
         """
         self._exposed = await self._host.directory.serve(
-            self.mach, self.config.bind, self.config.lock
+            self.mach, self.config.bind, self.config.lock, self.config.limits
         )
         self._living = asyncio.create_task(self._live(), name=f"sidecar.{self.name}")
 

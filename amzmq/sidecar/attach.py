@@ -51,7 +51,7 @@ class AttachJob:
             raise NotServable(f"{target} has ended; name a function that makes a new machine")
         try:
             self._exposed = await self._host.directory.serve(
-                machine, self.config.bind, self.config.lock
+                machine, self.config.bind, self.config.lock, self.config.limits
             )
         except BaseException:
             machine.dispose()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from amzmq.cli.security import Credentials, Lock
+from amzmq.rpc.server.limits import Limits
 from amzmq.sidecar import checks
 
 
@@ -60,12 +61,14 @@ class ServingConfig:
             public key.
         rights: What each of them may do: a TOML file.
         insecure: Whether it is served without keys, also where others than this host reach it.
+        limits: How much those who connect may use.
     """
 
     bind_key: str = _checked(checks.argument, "")
     clients: str = _checked(checks.argument, "")
     rights: str = _checked(checks.argument, "")
     insecure: bool = False
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def lock(self) -> Lock:

@@ -100,7 +100,7 @@ class Sidecar:
         self._take_signals(stack)
         self._tell("Start")
         stack.push_async_callback(self._dispose)
-        shown = await self.directory.open(self.mach, daemon.bind, daemon.lock)
+        shown = await self.directory.open(self.mach, daemon.bind, daemon.lock, daemon.limits)
         stack.push_async_callback(self.directory.withdraw, shown)
         if daemon.http != HTTP_OFF:
             metrics = Metrics(self.directory, self._jobs, self._pulse, host)

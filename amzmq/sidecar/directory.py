@@ -12,6 +12,7 @@ from amzmq.machine import Machine
 from amzmq.machine.api import Api
 from amzmq.rpc.relay.upstream import STALE
 from amzmq.rpc.replica.netmach import NetworkMachine
+from amzmq.rpc.server.limits import Limits
 from amzmq.rpc.server.mux import Mux
 from amzmq.sidecar.instance import Claim
 from amzmq.sidecar.journal import Journal
@@ -133,23 +134,28 @@ class Directory:
         """The machine of this id."""
         return self._exposed.get(id)
 
-    async def open(self, machine: Machine, bind: str, lock: Lock = UNLOCKED) -> Exposed:
+    async def open(
+        self, machine: Machine, bind: str, lock: Lock = UNLOCKED, limits: Limits | None = None
+    ) -> Exposed:
         """Serve and show the daemon's own machine, at the address that others may share.
 
         Raises:
             AddressInUse: Somebody else listens there.
         """
-        exposed = await self.serve(machine, bind, lock)
+        exposed = await self.serve(machine, bind, lock, limits)
         self._common = exposed.mux
         return exposed
 
-    async def serve(self, machine: Machine, bind: str, lock: Lock = UNLOCKED) -> Exposed:
+    async def serve(
+        self, machine: Machine, bind: str, lock: Lock = UNLOCKED, limits: Limits | None = None
+    ) -> Exposed:
         """Serve a machine of this process and show it.
 
         Args:
             machine: The machine.
             bind: Its own address; where the daemon's machine is if empty.
             lock: Who may connect there.
+            limits: How much they may use.
 
         Raises:
             IdTaken: There is one of this id.
@@ -159,15 +165,19 @@ class Directory:
         if not bind:
             return self._serve_beside(machine)
         claim = Claim.on(bind, self.name)
+        mux: Mux | None = None
         try:
             mux = Mux(
                 machine,
                 bind=bind,
-                transport=lock.transport(),
+                transport=lock.transport(limits),
                 rights=lock.policy(),
+                limits=limits,
             )
             await mux.start()
         except BaseException:
+            if mux is not None:
+                await mux.stop()
             if claim is not None:
                 claim.release()
             raise

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from amzmq.cli.security import FOREIGN, Unfit
 from amzmq.net.curve import is_local
+from amzmq.rpc.server.limits import Limits
 from amzmq.sidecar.config import Config, DaemonConfig, JobConfig, RelayConfig, ServingConfig
 from amzmq.sidecar.strict import StrictReader, join
 
@@ -73,6 +74,9 @@ def _check_shared(reader: StrictReader, job: ServingConfig, path: str) -> None:
         if value := getattr(job, key):
             remedy = "it is served where the daemon is, and locked as that is; give it a bind"
             reader.wrong(join(path, key), value, remedy)
+    if job.limits != Limits():
+        remedy = "it is served where the daemon is, with the limits of that; give it a bind"
+        reader.missing(join(path, "limits"), remedy)
 
 
 def _take_down(reader: StrictReader, unfit: Unfit, path: str) -> None:

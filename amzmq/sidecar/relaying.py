@@ -129,7 +129,8 @@ class RelayJob:
                 self.config.upstream,
                 self.config.bind,
                 machines=self._machines,
-                transport=lock.transport(),
+                limits=self.config.limits,
+                transport=lock.transport(self.config.limits),
                 new_transport=new_transport,
                 rights=lock.policy(),
             )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from amzmq.errors import AmzmqError
+from amzmq.errors import AmzmqError, InvalidArgs
 
 _T = TypeVar("_T")
 
@@ -93,7 +93,20 @@ class StrictReader:
                 values[name] = self.value(hints[name], value[name], at, field.metadata)
             elif field.default is field.default_factory is dataclasses.MISSING:
                 self.missing(join(path, name), f"it is required; add {name} to [{path}]")
-        return kind(**values) if len(self.mistakes) == before else None
+        return self._made(kind, values, path) if len(self.mistakes) == before else None
+
+    def _made(self, kind: Callable[..., _T], values: dict[str, Any], path: str) -> _T | None:
+        """A dataclass that may look at its values itself; each by itself, to tell which is it."""
+        try:
+            return kind(**values)
+        except InvalidArgs:
+            for name, value in values.items():
+                try:
+                    kind(**{name: value})
+                except InvalidArgs as error:
+                    _, _, remedy = str(error).rpartition("; ")
+                    self.wrong(join(path, name), value, remedy)
+            return None
 
     def known_keys(self, table: Mapping[str, object], known: typing.Iterable[str], at: str) -> None:
         """Take down every key that means nothing here."""

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from amzmq.errors import InvalidArgs
+
 
 @dataclass(frozen=True, slots=True)
 class JournalLimits:
@@ -15,12 +17,21 @@ class JournalLimits:
     Attributes:
         messages: Numbered messages.
         size_bytes: Their bytes together.
+
+    Raises:
+        InvalidArgs: One of them is no whole number of 0 or more.
     """
 
     # A second of a stream at full speed is some 1,000 merged updates; a few seconds of
     # absence are bridged without a snapshot, for at most 16 MiB a stream.
     messages: int = 16_384
     size_bytes: int = 16 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        for name, value in (("messages", self.messages), ("size_bytes", self.size_bytes)):
+            if type(value) is not int or value < 0:
+                text = f"JournalLimits: {name}={value!r}; a whole number from 0 expected"
+                raise InvalidArgs(text)
 
 
 class Journal:

@@ -20,6 +20,7 @@ from amzmq.errors import (
 )
 from amzmq.machine import Event
 from amzmq.rpc.server.feed import Feed
+from tests.ports import free_addr
 
 from .rig import PATIENCE_S, Threads, loop_threads, machine
 
@@ -150,6 +151,22 @@ def test_an_address_in_use_is_an_error_that_leaves_nothing_and_disturbs_nobody()
     with pytest.raises(AddressInvalid):
         blocking.Mux(machine(), bind="tcp://127.0.0.1").start()
     assert loop_threads() == 0
+
+
+def test_a_mux_whose_address_was_taken_serves_once_it_is_free() -> None:
+    source = machine()
+    with blocking.Mux(machine(), bind=free_addr()) as first:
+        mux = blocking.Mux(source, bind=first.addr)
+        for _ in range(2):
+            with pytest.raises(AddressInUse):
+                mux.start()
+    assert loop_threads() == 0
+    with mux, blocking.Client(mux.addr) as c:
+        c.net_mach.add("Start", timeout=PATIENCE_S)
+        assert source.is_("Start")
+    assert loop_threads() == 0
+    with pytest.raises(NotConnected, match="was stopped"):
+        mux.start()
 
 
 def test_what_it_knows_may_be_read_from_any_thread() -> None:

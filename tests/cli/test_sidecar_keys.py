@@ -141,6 +141,35 @@ def test_a_check_tells_that_there_are_no_keys() -> None:
     ] * 2
 
 
+def test_a_check_shows_the_limits_that_are_not_the_default(keys: Keyring) -> None:
+    text = """
+[daemon]
+limits.clients = 7
+
+[jobs.web]
+kind = "exec"
+command = ["ls"]
+bind = "tcp://127.0.0.1:7001"
+limits = { views = 2, clients = 10000, journal = { messages = 64 } }
+
+[jobs.plain]
+kind = "attach"
+target = "a:b"
+"""
+    done = told(text)
+    assert (done.returncode, done.stderr) == (0, "")
+    daemon, web, plain = done.stdout.splitlines()
+    assert ", limits={'clients': 7}; " in daemon
+    journal = "'journal': {'messages': 64, 'size_bytes': 16777216}"
+    assert f"limits={{'views': 2, {journal}}}" in web
+    assert "limits" not in plain
+    told_all = json.loads(told(text, "--json").stdout)
+    assert told_all["daemon"]["limits"]["clients"] == 7
+    assert told_all["jobs"]["web"]["limits"]["views"] == 2
+    assert told_all["jobs"]["web"]["limits"]["journal"]["messages"] == 64
+    assert told_all["jobs"]["plain"]["limits"]["handshake"] == 3.0
+
+
 # What stands for what.
 
 

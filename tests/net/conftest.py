@@ -1,60 +1,16 @@
 from __future__ import annotations
 
-import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
+import zmq
 
-from amzmq.net import Delivery, MemoryNetwork, SocketOptions, Transport, ZmqTransport
+from amzmq.net import Delivery, MemoryNetwork, ZmqTransport
 
-PATIENCE_S = 20.0
-
-# Quick to notice and quick to return, so that no test waits for the defaults.
-QUICK = SocketOptions(reconnect_ms=10, reconnect_max_ms=40, linger_ms=50)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Turns the loop until the condition holds; a test that never gets there fails."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
-
-
-@dataclass
-class World:
-    """Two transports that can reach each other, and a way to make addresses."""
-
-    kind: str
-    source: Transport
-    client: Transport
-    any_address: str
-    memory: MemoryNetwork | None
-
-
-@dataclass
-class Ends:
-    """Records what the four kinds of socket were told."""
-
-    at_router: list[tuple[bytes, bytes, tuple[bytes, ...]]] = field(default_factory=list)
-    at_dealer: list[tuple[bytes, tuple[bytes, ...]]] = field(default_factory=list)
-    edges: list[bool] = field(default_factory=list)
-    asked: list[bytes] = field(default_factory=list)
-    ended: list[bytes] = field(default_factory=list)
-    garbage: list[bytes] = field(default_factory=list)
-    frames: list[bytes] = field(default_factory=list)
-    allowed: set[bytes] = field(default_factory=set)
-
-    def on_peer(self, peer: bytes, frame: bytes, blobs: Sequence[bytes]) -> None:
-        self.at_router.append((peer, frame, tuple(blobs)))
-
-    def on_message(self, frame: bytes, blobs: Sequence[bytes]) -> None:
-        self.at_dealer.append((frame, tuple(blobs)))
-
-    def on_subscribe(self, topic: bytes) -> bool:
-        self.asked.append(topic)
-        return topic in self.allowed
+from .curve_rig import ALICE, BOB, Hosts, Source, allow
+from .rig import PATIENCE_S, QUICK, Ends, World, until
 
 
 @pytest.fixture
@@ -80,6 +36,53 @@ async def world(request: pytest.FixtureRequest, ipc_dir: str) -> AsyncIterator[W
     yield made
     await made.client.close()
     await made.source.close()
+
+
+@pytest.fixture
+async def hosts() -> AsyncIterator[Hosts]:
+    made = Hosts()
+    yield made
+    for transport in made.made:
+        await transport.close()
+
+
+@pytest.fixture
+def allowed(tmp_path: Path) -> Path:
+    folder = tmp_path / "allowed"
+    folder.mkdir()
+    allow(folder, "alice", ALICE)
+    allow(folder, "bob", BOB)
+    return folder
+
+
+@pytest.fixture
+def failed_handshakes() -> Iterator[Callable[[Source], Callable[[], int]]]:
+    """Counts connections to a source that ended before they were anybody's, as libzmq sees them."""
+    monitors: list[zmq.Socket[bytes]] = []
+    events = (
+        zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+        | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+        | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    )
+
+    def watch(source: Source) -> Callable[[], int]:
+        seen = 0
+        for sock in (source.router._sock, source.publisher._sock):
+            monitors.append(sock.get_monitor_socket(events))
+
+        def count() -> int:
+            nonlocal seen
+            for monitor in monitors:
+                while monitor.poll(0):
+                    monitor.recv_multipart()
+                    seen += 1
+            return seen
+
+        return count
+
+    yield watch
+    for monitor in monitors:
+        monitor.close(0)
 
 
 __all__ = ["PATIENCE_S", "QUICK", "Delivery", "Ends", "World", "until"]

@@ -98,6 +98,7 @@ class _Router:
         self._inner = inner
         self._answered = answered
         self.user_of = inner.user_of
+        self.let_go = inner.let_go
         self.close = inner.close
 
     @property
@@ -113,6 +114,7 @@ class _Publisher:
     def __init__(self, inner: Publisher, published: Listener) -> None:
         self._inner = inner
         self._published = published
+        self.let_go = inner.let_go
         self.close = inner.close
 
     @property

@@ -70,6 +70,20 @@ def test_the_window_is_small_again_after_a_calm_time() -> None:
     assert jitter.window == 1.0
 
 
+def test_what_is_refused_is_counted_until_the_bucket_is_full_again() -> None:
+    now = [0.0]
+    bucket = TokenBucket(1.0, 2.0, lambda: now[0])
+    assert [bucket.take() for _ in range(4)] == [True, True, False, False]
+    assert bucket.refused == 2
+    now[0] = 1.0
+    assert bucket.take()
+    assert not bucket.take()
+    assert bucket.refused == 3
+    now[0] = 3.0
+    assert bucket.take()
+    assert bucket.refused == 0
+
+
 def test_waits_are_spread_over_the_window() -> None:
     waits = [Jitter(1.0, 8.0, 10.0, random.Random(seed)).next(0.0) for seed in range(1000)]
     tenths = [sum(at / 10 <= wait < (at + 1) / 10 for wait in waits) for at in range(10)]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from amzmq.rpc import Limits
 from amzmq.sidecar.config import (
     KINDS,
     AttachConfig,
@@ -18,6 +19,7 @@ from amzmq.sidecar.config import (
 from amzmq.sidecar.jobs import KINDS_RUN
 from amzmq.sidecar.loading import EXEC_BIND, Sources, load
 from amzmq.sidecar.strict import ConfigInvalid
+from amzmq.wire.journal import JournalLimits
 
 GOOD = """
 [daemon]
@@ -40,6 +42,7 @@ restart = "on-failure"
 stop_signal = "SIGINT"
 grace = 3
 forward = ["SIGUSR1"]
+limits = { clients = 100, requests_per_second = 500, journal = { messages = 64 } }
 ready = { http = "http://127.0.0.1:8080/health", interval = 0.5, failures = 2 }
 backoff = { initial = 1, maximum = 60, limit = 5 }
 
@@ -52,12 +55,15 @@ remove = ["Busy"]
 [jobs.door]
 kind = "attach"
 target = "door:make"
+bind = "tcp://127.0.0.1:7030"
+limits.views = 4
 
 [jobs.edge]
 kind = "relay"
 upstream = ["tcp://10.0.0.1:7701", "tcp://10.0.0.2:7701"]
 bind = "tcp://127.0.0.1:7020"
 machines = ["door"]
+limits.handshake = 0.5
 """
 
 
@@ -84,10 +90,15 @@ def test_everything_that_can_be_said_is_read(tmp_path: Path) -> None:
     assert web.command == ("python3", "-m", "web", "")
     assert web.restart is Restart.ON_FAILURE
     assert web.ready == ReadyConfig(http="http://127.0.0.1:8080/health", interval=0.5, failures=2)
+    assert web.limits == Limits(
+        clients=100, requests_per_second=500.0, journal=JournalLimits(messages=64)
+    )
+    assert config.daemon.limits == Limits()
     assert list(web.states) == ["Busy", "Idle"]
     assert isinstance(door, AttachConfig)
     assert isinstance(edge, RelayConfig)
     assert edge.machines == ("door",)
+    assert (door.limits, edge.limits) == (Limits(views=4), Limits(handshake=0.5))
 
 
 def _job(line: str) -> str:
@@ -149,6 +160,32 @@ MISTAKES = [
     ("[jobs.a]\nkind = 'attach'\ntarget = 'door'", "jobs.a.target = 'door': write it like 'door:"),
     ("[jobs.a]\nkind = 'attach'", "jobs.a.target: it is required"),
     ("[jobs.a]\nkind = 'relay'\nupstream = ['h:1']", "jobs.a.upstream[0] = 'h:1': write it like"),
+    (_job("limits = 3"), "jobs.a.limits = 3: write it as a table, [jobs.a.limits]"),
+    (_job("limits = { client = 3 }"), "jobs.a.limits.client = 3: unknown key; did you mean 'cl"),
+    (_job("limits = { clients = 1.5 }"), "jobs.a.limits.clients = 1.5: write a whole number"),
+    (_job("limits = { clients = 0 }"), "jobs.a.limits.clients = 0: a number from 1 expected"),
+    (_job("limits = { admins = -1 }"), "jobs.a.limits.admins = -1: a number from 0 expected"),
+    (_job("limits = { requests_per_second = inf }"), "jobs.a.limits.requests_per_second = inf: a"),
+    (_job("limits = { requests_burst = nan }"), "jobs.a.limits.requests_burst = nan: a number"),
+    (_job("limits = { handshake = '3s' }"), "jobs.a.limits.handshake = '3s': write a number"),
+    (_job("limits = { handshake = 1e9 }"), "jobs.a.limits.handshake = 1000000000.0: a number from"),
+    (_job("limits = { journal = 100 }"), "jobs.a.limits.journal = 100: write it as a table, ["),
+    (_job("limits.journal.size = 1"), "jobs.a.limits.journal.size = 1: unknown key; known are: m"),
+    (_job("limits.journal.messages = -1"), "jobs.a.limits.journal.messages = -1: a whole number f"),
+    (_job("limits.journal.messages = true"), "jobs.a.limits.journal.messages = true: write a wh"),
+    (
+        _job("limits.clients = 9"),
+        "jobs.a.limits: it is served where the daemon is, with the limits",
+    ),
+    (
+        "[jobs.a]\nkind = 'attach'\ntarget = 'a:b'\nlimits.args = 0",
+        "jobs.a.limits.args = 0: a number from 1 expected",
+    ),
+    (
+        "[jobs.a]\nkind = 'relay'\nupstream = ['tcp://h:1']\nlimits.watches = 'all'",
+        "jobs.a.limits.watches = 'all': write a whole number",
+    ),
+    ("[daemon.limits]\nviews = 0\n" + _job(""), "daemon.limits.views = 0: a number from 1"),
     ("[jobs.a]\nkind = 'relay'\nupstream = []", "jobs.a.upstream = []: it must not be empty"),
 ]
 
@@ -166,6 +203,19 @@ def test_a_mistake_is_one_line(tmp_path: Path, text: str, line: str) -> None:
 
 def test_there_are_as_many_as_were_promised() -> None:
     assert len(MISTAKES) >= 30
+
+
+def test_all_limits_that_are_wrong_are_told_at_once(tmp_path: Path) -> None:
+    told = _read(tmp_path, _job("limits = { clients = 0, views = 0, args = 5 }"))
+    assert [line.partition(" = ")[0] for line in told] == [
+        "jobs.a.limits.clients",
+        "jobs.a.limits.views",
+    ]
+
+
+def test_the_environment_has_no_limits(tmp_path: Path) -> None:
+    told = _read(tmp_path, GOOD, environment={"AMZMQ_SIDECAR_LIMITS": "5"})
+    assert [line.partition(":")[0] for line in told] == ["AMZMQ_SIDECAR_LIMITS = '5'"]
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:

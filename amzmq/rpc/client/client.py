@@ -23,6 +23,7 @@ from amzmq.machine.compiled import compile_schema
 from amzmq.machine.event import HasSource
 from amzmq.machine.schema import definitions_of
 from amzmq.net import Keys, Transport, ZmqTransport
+from amzmq.net.sharing import hold, release
 from amzmq.rpc.client.calls import Calls
 from amzmq.rpc.client.connection import Connection
 from amzmq.rpc.client.conversation import Conversation
@@ -82,7 +83,8 @@ class Client(Party, Taking):
         reconnect: Whether a lost connection is made again.
         offline_queue: How many mutations are kept while there is no connection; with 0 they
             raise `NotConnected` at once.
-        transport: What carries the frames; ZeroMQ by default.
+        transport: What carries the frames; ZeroMQ by default. The last of those who were given
+            one closes it.
         curve, server_key: As of `ZmqTransport`, if there is no `transport`.
 
     Attributes:
@@ -189,7 +191,7 @@ class Client(Party, Taking):
         self._thread = threading.get_ident()
         self._loop = asyncio.get_running_loop()
         if self._connection is None:
-            self._transport = self._given_transport or self._secure()
+            self._transport = hold(self._given_transport or self._secure())
             if self._secured:  # what follows without keys is shared with those who have none
                 self.following.transport = self._transport
             self._calls = Calls(
@@ -251,7 +253,7 @@ class Client(Party, Taking):
         await self.following.close()
         if self._transport is not None:
             transport, self._transport = self._transport, None
-            await transport.close()
+            await release(transport)
 
     def gave_up(self) -> None:
         """The connection will not come back: end what waits for it."""

@@ -58,6 +58,7 @@ class Connection:
         self._rng = random.Random()  # nosec B311  # only spreads waits
         self._dealer: Dealer | None = None
         self._welcomed: asyncio.Future[None] | None = None
+        self._is_sent_away = False
         self._is_fed = True
         self._opened: asyncio.Future[None] | None = None
         # One episode of retries lasts until a handshake is done: a source that accepts
@@ -75,6 +76,7 @@ class Connection:
         self.failure = None
         self.attempts = 0
         self._delays = None
+        self._is_sent_away = False
 
     def send(self, message: Message) -> bool:
         """Send a message; False when there is no connection.
@@ -97,8 +99,9 @@ class Connection:
     async def ConnectingState(self, e: Event) -> None:
         """Open the conversation; the feed follows once its address is known."""
         self._close_dealer()
-        if self.attempts:
+        if self.attempts or self._is_sent_away:
             self._client.next_addr()
+        self._is_sent_away = False
         self.attempts += 1
         opened = self._opened = self._loop.create_future()
         client = self._client
@@ -132,9 +135,11 @@ class Connection:
     def said_bye(self, reason: str) -> None:
         """The source ends the conversation as planned; it may come back.
 
-        It is told that its words arrived: it waits for that before it closes.
+        It is told that its words arrived: it waits for that before it closes. A lost connection
+        is tried again where it was; who says goodbye is not there for now.
         """
         self.send(Bye("heard"))
+        self._is_sent_away = True
         self._lost(NotConnected(f"{self._client.addr} said goodbye: {reason}"))
 
     def fail(self, error: AmzmqError) -> None:

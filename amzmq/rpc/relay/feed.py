@@ -60,20 +60,20 @@ class RelayFeed(Feed):
         """How often the journal began anew, behind a hole that no message filled."""
         return self._past_restarts + self._continued.restarts
 
-    def join(self, view: View) -> StreamWriter:
+    def join(self, view: View, user: str = "") -> StreamWriter:
         """The stream of a view; see `Feed.join`.
 
         Raises:
             SchemaMismatch: The view names states that the machine does not have, or wants each
                 mutation by itself: this relay is told of them merged.
-            LimitExceeded: The machine has too many different views already.
+            LimitExceeded: The machine has too many different views already, or the user.
         """
         if view.mutations:
             raise SchemaMismatch(
                 f"a relay follows merged updates of {self.source.id}, not every mutation; leave "
                 "out sync_mutations, or connect to the machine's owner"
             )
-        return super().join(view)
+        return super().join(view, user)
 
     def close(self) -> None:
         """Stop observing the replica, and publish nothing more."""

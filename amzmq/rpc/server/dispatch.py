@@ -134,10 +134,7 @@ class Dispatch:
 
     def _may_stranger_ask(self) -> bool:
         """Whether who is no client is answered; all of them together are one."""
-        if self._strangers.take():
-            return True
-        self._guard.count("requests_per_second")
-        return False
+        return self._guard.may_take(self._strangers)
 
     def _list(self, peer: bytes, message: List) -> None:
         server = self._sessions.of(peer)

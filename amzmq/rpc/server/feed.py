@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from amzmq.errors import LimitExceeded
 from amzmq.machine import ClockObserver, ClockReading, Machine
@@ -19,6 +20,7 @@ from amzmq.machine.compiled import CompiledSchema
 from amzmq.machine.observer import ClockTicks
 from amzmq.rpc.payload import Payload
 from amzmq.rpc.replica.netmach import NetworkMachine
+from amzmq.rpc.server.limits import Guard, Limits
 from amzmq.rpc.server.persist import Keeper
 from amzmq.rpc.server.recorder import Record, Recorder
 from amzmq.wire.codec import Value
@@ -41,6 +43,7 @@ class FeedOptions:
         frame_limit: Bytes of the largest frame that may be sent.
         interval: Seconds between flushes at least; 0 flushes each turn of the loop.
         keeper: Keeps the clocks of local machines in a file; None for nobody.
+        guard: Knows how many views a user may follow.
     """
 
     send: Callable[[Sequence[bytes]], None]
@@ -48,6 +51,7 @@ class FeedOptions:
     frame_limit: int
     interval: float = 0.0
     keeper: Keeper | None = None
+    guard: Guard = field(default_factory=lambda: Guard(Limits()))
 
 
 class Feed:
@@ -89,7 +93,8 @@ class Feed:
         self._machine_tick = start.machine_tick
         self._recorder: Recorder | None = None
         self._streams: dict[View, StreamWriter] = {}
-        self._users: dict[View, int] = {}
+        self._users: dict[View, Counter[str]] = {}  # of each view, and how often
+        self._views: Counter[str] = Counter()  # of each user, besides everything
         self._written: tuple[StreamWriter, ...] = ()
         self._merged: tuple[StreamWriter, ...] = ()
         self._each: tuple[StreamWriter, ...] = ()
@@ -107,34 +112,67 @@ class Feed:
         """All streams of the machine."""
         return self._streams.values()
 
-    def join(self, view: View) -> StreamWriter:
+    def has_room(self, view: View, user: str = "") -> bool:
+        """Whether a user may join a view; see `join`."""
+        return not self._is_full(view) and not self._has_many(view, user)
+
+    def _is_full(self, view: View) -> bool:
+        return view not in self._streams and len(self._streams) >= STREAM_LIMIT
+
+    def _has_many(self, view: View, user: str) -> bool:
+        if not user or view == EVERYTHING or user in self._users.get(view, ()):
+            return False
+        return self._views[user] >= self._options.guard.limits.views
+
+    def join(self, view: View, user: str = "") -> StreamWriter:
         """The stream of a view, which will be told of the machine until as many `leave` it.
+
+        Args:
+            view: What of the machine is to be told.
+            user: Who follows it; "" for who proves no key.
 
         Raises:
             SchemaMismatch: The view names states that the machine does not have.
-            LimitExceeded: The machine has `STREAM_LIMIT` different views already.
+            LimitExceeded: The machine has `STREAM_LIMIT` different views already, or the user
+                follows too many of them.
         """
+        if self._has_many(view, user):
+            text = f"{user} follows {self._views[user]} different views of {self.source.id}"
+            raise self._options.guard.exceeded("views", text, "leave one, or follow everything")
+        if self._is_full(view):
+            self._options.guard.count("views")
+            raise LimitExceeded(
+                f"{STREAM_LIMIT} different views of {self.source.id} are followed already; "
+                "ask for one of them, or for everything"
+            )
         stream = self._streams.get(view)
         if stream is None:
-            if len(self._streams) >= STREAM_LIMIT:
-                raise LimitExceeded(
-                    f"{STREAM_LIMIT} different views of {self.source.id} are followed already; "
-                    "ask for one of them, or for everything"
-                )
             self.flush()
             stream = self._open(view)
             now = self.full.snapshot()
             stream.begin(enumerate(now.ticks), now.queue_tick, now.machine_tick)
-        self._users[view] = self._users.get(view, 0) + 1
+        users = self._users.setdefault(view, Counter())
+        if user not in users and view != EVERYTHING:
+            self._views[user] += 1
+        users[user] += 1
         return stream
 
-    def leave(self, stream: StreamWriter) -> None:
-        """One user less; the last one ends the stream, unless it is that of everything."""
+    def leave(self, stream: StreamWriter, user: str = "") -> None:
+        """Undo a `join`; the last one ends the stream, unless it is that of everything."""
         view = stream.view
         if self._streams.get(view) is not stream:
             return  # the feed was closed before
-        self._users[view] -= 1
-        if self._users[view] == 0 and view != EVERYTHING:
+        users = self._users[view]
+        users[user] -= 1
+        if users[user]:
+            return
+        del users[user]
+        if view == EVERYTHING:
+            return
+        self._views[user] -= 1
+        if not self._views[user]:
+            del self._views[user]
+        if not users:
             del self._users[view], self._streams[view]
             self._sort()
 
@@ -183,6 +221,7 @@ class Feed:
         self.source.unobserve_clock(self._observer)
         self._streams.clear()
         self._users.clear()
+        self._views.clear()
 
     # When to flush.
 

@@ -21,14 +21,16 @@ class FollowedStream:
         feed: Of the machine.
         stream: The view of it.
         held: What the client may do with it.
+        user: Whose the client is.
 
     Attributes:
         number: The newest message that the client said it had applied.
     """
 
-    __slots__ = ("feed", "held", "number", "stream")
+    __slots__ = ("_user", "feed", "held", "number", "stream")
 
-    def __init__(self, feed: Feed, stream: StreamWriter, held: HeldRights) -> None:
+    def __init__(self, feed: Feed, stream: StreamWriter, held: HeldRights, user: str = "") -> None:
+        self._user = user
         self.feed = feed
         self.stream = stream
         self.held = held
@@ -38,6 +40,10 @@ class FollowedStream:
     def lag(self) -> int:
         """Messages between the stream's head and what the client said it had applied."""
         return self.stream.head - max(self.number, 0)
+
+    def leave(self) -> None:
+        """It is followed no longer."""
+        self.feed.leave(self.stream, self._user)
 
 
 class FollowedStreams:
@@ -71,10 +77,10 @@ class FollowedStreams:
         """
         stream_id = followed.stream.stream_id
         if stream_id in self._streams:
-            followed.feed.leave(followed.stream)
+            followed.leave()
             return
         if len(self._streams) >= self._guard.limits.followed:
-            followed.feed.leave(followed.stream)
+            followed.leave()
             text = f"{len(self._streams)} machines are followed over this connection"
             raise self._guard.exceeded("followed", text, "leave some, or connect once more")
         self._streams[stream_id] = followed
@@ -83,7 +89,7 @@ class FollowedStreams:
         """Follow one less."""
         followed = self._streams.pop(stream_id, None)
         if followed is not None:
-            followed.feed.leave(followed.stream)
+            followed.leave()
 
     def end(self, feed: Feed | None) -> list[bytes]:
         """A machine is not served any more; returns the ids of its streams."""

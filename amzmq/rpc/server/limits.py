@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from math import inf
 
 from amzmq.errors import InvalidArgs, LimitExceeded
 from amzmq.rpc.pacing import TokenBucket
@@ -33,6 +34,8 @@ class Limits:
         requests_in_flight: Mutations of a client that have no result yet.
         watches: Waits at the source of a client.
         followed: Machines that a client follows besides that of its Hello.
+        views: Different views of a machine that a user follows, besides everything; of who proves
+            a key. All users together have 256 of each machine.
         outbox: Payloads for a client alone that it has not confirmed.
         journal: What is kept for those who missed something, of each stream.
         payload_bytes: Bytes of the data of a payload; a frame's limit counts as well.
@@ -44,7 +47,7 @@ class Limits:
         args_depth: Lists and dicts within each other in an argument.
 
     Raises:
-        InvalidArgs: One of them is no positive number.
+        InvalidArgs: One of them is no number, or none that it may be.
     """
 
     # NATS has the same max_payload.
@@ -70,6 +73,9 @@ class Limits:
     # inotify allows 128 instances a user, and 8,192 watches of old.
     watches: int = 1024
     followed: int = 1024
+    # inotify's max_user_instances counts by user as well: 128, for a whole host. Eight users have
+    # to join to take all views of a machine.
+    views: int = 32
     # Mosquitto's max_queued_messages is 1,000.
     outbox: int = 1024
     # Redis keeps 1 MiB (repl-backlog-size) for all its replicas; see there.
@@ -89,13 +95,16 @@ class Limits:
     def __post_init__(self) -> None:
         for name in (each.name for each in fields(self) if each.name != "journal"):
             value = getattr(self, name)
-            least = _LEAST.get(name, 1)
-            if type(value) not in (int, float) or not value >= least:
-                raise InvalidArgs(f"Limits: {name}={value!r}; a number from {least} expected")
+            least, most = _LEAST.get(name, 1), _MOST.get(name, inf)
+            is_number = type(value) in (int, float)
+            if not is_number or not least <= value <= most or value == inf:
+                upto = "" if most == inf else f" to {most}"
+                raise InvalidArgs(f"Limits: {name}={value!r}; a number from {least}{upto} expected")
 
 
 _LEAST = {"admins": 0, "requests_per_second": 0, "handshake": 0.001}
-_NOT_COUNTED = ("admins", "requests_burst", "journal", "handshake")
+_MOST = {"handshake": 86_400}  # in ms, libzmq has 31 bits for it
+_NOT_COUNTED = ("handshake",)  # libzmq ends these connections, and does not tell
 
 
 class Guard:
@@ -123,12 +132,28 @@ class Guard:
             remedy: What to do about it, besides raising the limit.
         """
         self.count(limit)
+        return self.error(limit, what, remedy)
+
+    def error(self, limit: str, what: str, remedy: str) -> LimitExceeded:
+        """The error for a limit whose excess is counted already; as `exceeded`."""
         value = getattr(self.limits, limit)
         return LimitExceeded(f"{what}; {limit}={value} at this source: {remedy}")
 
     def count(self, limit: str) -> None:
         """Count a limit that was exceeded, where nobody can be told."""
         self._over[limit] += 1
+
+    def may_take(self, bucket: TokenBucket) -> bool:
+        """Whether one more request is done; one too many is counted.
+
+        What is beyond the burst is beyond the rate as well; of bursts each is counted once, until
+        the bucket is full again.
+        """
+        if bucket.take():
+            return True
+        self.count("requests_per_second")
+        self._over["requests_burst"] += bucket.refused == 1
+        return False
 
     def metrics(self) -> dict[str, int]:
         """All counters, as `Mux.metrics()` has them."""

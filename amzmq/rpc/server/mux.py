@@ -30,6 +30,7 @@ from amzmq.net import (
 )
 from amzmq.net.addresses import feed_endpoint
 from amzmq.net.authenticator import AuthenticatorLike
+from amzmq.net.sharing import hold, release, unbind
 from amzmq.rpc.listing import MachineInfo
 from amzmq.rpc.replica.netmach import NetworkMachine
 from amzmq.rpc.server.admission import NewServerFn, default_server
@@ -68,6 +69,7 @@ from amzmq.wire.control import (
 )
 from amzmq.wire.journal import JournalLimits
 from amzmq.wire.view import View
+from amzmq.wire.writer import StreamWriter
 
 _log = logging.getLogger("amzmq.mux")
 
@@ -93,7 +95,8 @@ class Mux(Sending):
         name: Names the mux's own machine, ``rm-<name>``; by default the first source's id.
         heartbeat: Seconds between heartbeats; a client silent for three is given up.
         journal: How much is kept for those who missed something.
-        transport: What carries the frames; ZeroMQ by default.
+        transport: What carries the frames; ZeroMQ by default. The last of those who were given
+            one closes it.
         new_server: Makes the server of each client, or refuses it; by default everybody is
             served the machine it asks for.
         allow_ids: The client ids that are served (``rc-<name>``); None for all.
@@ -160,7 +163,8 @@ class Mux(Sending):
         self._heartbeat = heartbeat
         self._guard = Guard(limits or Limits())
         self._journal = journal or self._guard.limits.journal
-        self._transport = transport
+        self._given_transport = transport
+        self._transport: Transport | None = None
         self._secure = partial(
             ZmqTransport, curve=curve, authenticator=authenticator, insecure=insecure
         )
@@ -189,7 +193,7 @@ class Mux(Sending):
     # Life.
 
     async def start(self) -> None:
-        """Bind both sockets and serve.
+        """Bind both sockets and serve; one that could not may try again, or `stop`.
 
         Raises:
             AddressInUse: Somebody else listens there.
@@ -200,10 +204,12 @@ class Mux(Sending):
             raise RpcError(f"{self.mach.id} serves already at {self.addr}")
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
-        self.mach.add("Start")
         if self._transport is None:
             patience = round(self._guard.limits.handshake * 1000)
-            self._transport = self._secure(SocketOptions(handshake_ms=patience))
+            self._transport = hold(
+                self._given_transport or self._secure(SocketOptions(handshake_ms=patience))
+            )
+        self.mach.add("Start")
         gate = FeedGate(self._sources, self._sessions, self.counters, self._first)
         self._arrivals = Arrivals(self._admit, self.counters, self._guard)
         self._dispatch = self._make_dispatch()
@@ -217,16 +223,19 @@ class Mux(Sending):
             )
             gate.publisher = self._publisher
             self._frame_limit = limit = self._transport.max_frame_bytes
-            self._sources.start(
-                FeedOptions(self._publisher.send_all, self._journal, limit, self._push_interval),
-                self._payload_state,
-                self._send_for_state,
-            )
+            send, interval = self._publisher.send_all, self._push_interval
+            options = FeedOptions(send, self._journal, limit, interval, guard=self._guard)
+            self._sources.start(options, self._payload_state, self._send_for_state)
         except BaseException:
+            self._dispatch.stop()  # whoever has come already
             self.mach.remove("Start")
-            await self._close_transport()
+            await self._close_sockets()
+            if self._given_transport is None:
+                await self._leave_transport()
             raise
-        self._desk = SyncDesk(self.counters, self._snapshot_rate, frame_limit=limit)
+        self._desk = SyncDesk(
+            self.counters, self._snapshot_rate, frame_limit=limit, guard=self._guard
+        )
         self._reception.feed_addr = self.feed_addr
         beats = Heartbeats(self._heartbeat, self._sources, self._sessions, self._went_silent)
         beats.also = self._end_changed_users
@@ -247,7 +256,10 @@ class Mux(Sending):
 
     async def stop(self, reason: str = "the source stops") -> None:
         """Flush, say goodbye to every client, close both sockets."""
-        if self._router is None or self._stopping:
+        if self._stopping:
+            return
+        if self._router is None:
+            await self._leave_transport()  # of a start that failed
             return
         assert self._beating is not None
         self._stopping = True
@@ -268,7 +280,10 @@ class Mux(Sending):
         self._sources.stop()
         self._turn.close()
         self.mach.remove("HasClients", "Ready", "Start")
-        await self._close_transport()
+        try:
+            await self._close_sockets()
+        finally:
+            await self._leave_transport()
         self._stopping = False
         self.mach.dispose()
 
@@ -280,13 +295,22 @@ class Mux(Sending):
         except TimeoutError:
             _log.info("[%s] not all clients heard the goodbye", self.mach.id)
 
-    async def _close_transport(self) -> None:
-        assert self._transport is not None
+    async def _close_sockets(self) -> None:
+        sockets = self._router, self._publisher
         self._router = self._publisher = None
-        await self._transport.close()
+        await unbind(*sockets)
+
+    async def _leave_transport(self) -> None:
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await release(transport)
 
     async def __aenter__(self) -> Mux:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self._leave_transport()
+            raise
         return self
 
     async def __aexit__(
@@ -467,10 +491,11 @@ class Mux(Sending):
         self._guard.check_name("a machine's id", hello.machine_id)
         limits, user = self._guard.limits, self._user_of(peer)
         client = ClientId(hello.client_id, hello.incarnation, user)
-        room = limits.clients + limits.admins * self._entitlement.is_admin(user)
-        if self._sessions.would_be(peer, client) > room:
+        is_admin = self._entitlement.is_admin(user)
+        if self._sessions.would_be(peer, client) > limits.clients + limits.admins * is_admin:
             text = f"{len(self._sessions)} clients are here"
-            raise self._guard.exceeded("clients", text, "come back when one has left")
+            limit = "admins" if is_admin else "clients"
+            raise self._guard.exceeded(limit, text, "come back when one has left")
 
     def _make_server(
         self, peer: bytes, client: ClientId, source: Machine | NetworkMachine, view: View
@@ -480,7 +505,7 @@ class Mux(Sending):
         return Server(
             client,
             feed,
-            feed.join(view),
+            self._join(feed, view, client.user),
             lambda message: self._send(peer, message),
             self._turn.answer_soon,
             self.mach,
@@ -494,7 +519,13 @@ class Mux(Sending):
     ) -> FollowedStream:
         rights, view = self._entitlement.admit(client, source, view)
         feed = self._sources.open(source)
-        return FollowedStream(feed, feed.join(view), HeldRights(source, rights))
+        stream = self._join(feed, view, client.user)
+        return FollowedStream(feed, stream, HeldRights(source, rights), client.user)
+
+    def _join(self, feed: Feed, view: View, user: str) -> StreamWriter:
+        """Who left and may come back is of less importance than who is here."""
+        self._sessions.make_room(user, lambda: feed.has_room(view, user))
+        return feed.join(view, user)
 
     def _listing(self, peer: bytes, request: int) -> Listing:
         """The machines that a client may know of."""

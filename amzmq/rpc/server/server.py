@@ -203,16 +203,17 @@ class Server:
         self.outbox.give_up()
         self.followed.clear()
         self._former.clear()
-        self.feed.leave(self.stream)
+        self.leave_stream()
+
+    def leave_stream(self) -> None:
+        """It follows the stream no longer."""
+        self.feed.leave(self.stream, self.client.user)
 
     # What the client says. The Mux has decoded it.
 
     def may_ask(self) -> bool:
         """Whether a question is answered; one too many is counted, and asked again by itself."""
-        if self._bucket.take():
-            return True
-        self._guard.count("requests_per_second")
-        return False
+        return self._guard.may_take(self._bucket)
 
     def check_rate(self) -> None:
         """Whether one more request is done.
@@ -220,9 +221,9 @@ class Server:
         Raises:
             LimitExceeded: It is not.
         """
-        if not self._bucket.take():
+        if not self._guard.may_take(self._bucket):
             text = f"more requests of {self.client.name} than it may send"
-            raise self._guard.exceeded(
+            raise self._guard.error(
                 "requests_per_second", text, f"wait {self._bucket.wait:.3g} s, then send less"
             )
 

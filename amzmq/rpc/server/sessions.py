@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from amzmq.rpc.server.feed import Feed
 from amzmq.rpc.server.server import ClientId, Server
@@ -68,7 +68,7 @@ class Sessions:
         if earlier is not None:
             if continued:
                 server.take_over(earlier)
-                earlier.feed.leave(earlier.stream)
+                earlier.leave_stream()
             else:
                 earlier.forget()
         self._servers[peer] = server
@@ -92,6 +92,15 @@ class Sessions:
             _, oldest = self._departed.popitem(last=False)
             oldest.forget()
         return server
+
+    def make_room(self, user: str, is_enough: Callable[[], bool]) -> None:
+        """Forget clients of a user that left, the first of them first, until it is enough."""
+        if is_enough():
+            return
+        for client in [client for client in self._departed if client.user == user]:
+            self._departed.pop(client).forget()
+            if is_enough():
+                return
 
     def forget_departed(self) -> None:
         """Nobody will come back: the Mux stops."""

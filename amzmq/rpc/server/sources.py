@@ -118,21 +118,17 @@ class Sources:
         self._payload_state = payload_state
         self._send = send
         keeper, machines = self.keeper, self._machines.values()
-        if keeper is None:
-            self._open_all()
-            return
-        self._options = replace(options, send=keeper.guarding(options.send), keeper=keeper)
-        keeper.open(machine.id for machine in machines if isinstance(machine, Machine))
+        if keeper is not None:
+            self._options = replace(options, send=keeper.guarding(options.send), keeper=keeper)
+            keeper.open(machine.id for machine in machines if isinstance(machine, Machine))
         try:
-            self._open_all()
-            keeper.begin()
+            for machine in machines:
+                self.open(machine)
+            if keeper is not None:
+                keeper.begin()
         except BaseException:
             self.stop()
             raise
-
-    def _open_all(self) -> None:
-        for machine in self._machines.values():
-            self.open(machine)
 
     def stop(self) -> None:
         """Publish what is unsaid, and then nothing more."""

@@ -12,6 +12,7 @@ from typing import Protocol
 from amzmq.rpc.pacing import TokenBucket
 from amzmq.rpc.server.answers import Answers
 from amzmq.rpc.server.counters import MuxCounters
+from amzmq.rpc.server.limits import Guard, Limits
 from amzmq.wire.control import CatchUp, SnapshotReply, Sync
 from amzmq.wire.writer import FRAME_MARGIN, StreamWriter
 
@@ -38,6 +39,7 @@ class SyncDesk:
         rate: Snapshots a second.
         burst: Snapshots at once.
         frame_limit: Bytes of the largest frame that may be sent.
+        guard: Counts the questions for what a journal has no more.
     """
 
     def __init__(
@@ -46,7 +48,9 @@ class SyncDesk:
         rate: float = SNAPSHOT_RATE,
         burst: float = SNAPSHOT_BURST,
         frame_limit: int = 1 << 32,
+        guard: Guard | None = None,
     ) -> None:
+        self._guard = guard or Guard(Limits())
         self.frame_limit = frame_limit
         self._counters = counters
         self._loop = asyncio.get_running_loop()
@@ -134,6 +138,8 @@ class SyncDesk:
             self._snapshots.frame(stream, is_known, (now, schema), message.request, make)
         )
         self._counters.snapshots_sent += 1
+        if message.epoch == stream.epoch:  # else it did not ask the journal
+            self._guard.count("journal")
         self._counters.snapshots_encoded = self._snapshots.encoded
 
 

@@ -13,6 +13,7 @@ from functools import partial
 from amzmq.errors import InvalidArgs, NotConnected, SchemaMismatch
 from amzmq.machine import Event, Machine, Result
 from amzmq.net import Keys, Transport, ZmqTransport
+from amzmq.net.sharing import hold, release
 from amzmq.rpc.backlog import BACKLOG_LIMIT
 from amzmq.rpc.client.connection import Connection
 from amzmq.rpc.client.deliveries import Deliveries
@@ -51,7 +52,8 @@ class Subscriber(Party):
         conn_timeout, conn_retries, conn_retry_delay, conn_retry_backoff, conn_retry_timeout:
             As of `Client`.
         hello_delay, disconn_cooldown, disconn_timeout, reconnect: As of `Client`.
-        transport: What carries the frames; ZeroMQ by default.
+        transport: What carries the frames; ZeroMQ by default. The last of those who were given
+            one closes it.
         curve, server_key: As of `ZmqTransport`, if there is no `transport`.
 
     Attributes:
@@ -138,7 +140,7 @@ class Subscriber(Party):
     def start(self) -> Result:
         """Begin to connect; Ready in `mach` tells of the success."""
         if self._connection is None:
-            self._transport = self._given_transport or self._secure()
+            self._transport = hold(self._given_transport or self._secure())
             self._connection = Connection(self)
             self._talk = SubscriberTalk(self, self._connection, secrets.token_bytes(8))
             self.mach.bind(self._connection, id="connection")
@@ -164,7 +166,7 @@ class Subscriber(Party):
         try:
             async with asyncio.timeout(self.options.disconn_timeout):
                 await self._shared.close()
-                await transport.close()
+                await release(transport)
         except TimeoutError:
             _log.warning(
                 "[%s] the sockets were not closed within %g s",

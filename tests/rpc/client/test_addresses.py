@@ -56,6 +56,41 @@ async def test_after_a_loss_the_next_address_is_tried_and_then_the_first_again(
     assert client.metrics()["connects"] == 4
 
 
+async def test_after_a_goodbye_the_next_address_is_tried_at_once_and_not_the_same(
+    world: World,
+) -> None:
+    source = machine()
+    first = await world.serve(source, bind=ONE)
+    await world.serve(source, bind=TWO)
+    # Whoever dials where nobody is any more waits longer than this test does.
+    client = await world.follow(addr=[ONE, TWO, THREE], conn_timeout=60.0)
+    await first.stop()
+    await until(lambda: client.mach.is_("Ready") and client.metrics()["connects"] == 2)
+    assert client.addr == TWO
+
+
+async def test_after_a_goodbye_of_the_only_address_it_is_tried_again(world: World) -> None:
+    source = machine()
+    first = await world.serve(source, bind=ONE)
+    client = await world.follow(addr=[ONE])
+    await first.stop()
+    await world.serve(source, bind=ONE)
+    await level(source, client)
+    assert client.addr == ONE
+
+
+async def test_a_connection_that_is_lost_without_a_word_is_tried_again_where_it_was(
+    world: World,
+) -> None:
+    source = machine()
+    await world.serve(source, bind=ONE)
+    await world.serve(source, bind=TWO)
+    client = await world.follow(addr=[ONE, TWO])
+    world.network.part(ONE)
+    await until(lambda: client.mach.is_("Ready") and client.metrics()["connects"] == 2)
+    assert client.addr == ONE
+
+
 async def test_the_same_machine_behind_two_addresses_stays_level_through_a_failover(
     world: World,
 ) -> None:

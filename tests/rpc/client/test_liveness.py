@@ -236,6 +236,36 @@ async def test_an_address_that_is_taken_is_said_and_nothing_is_left(world: World
         _ = other.addr
 
 
+async def test_a_mux_that_found_its_address_taken_serves_once_it_is_free(world: World) -> None:
+    source = machine("other")
+    first = await world.serve()
+    other = Mux(source, bind=ADDR, transport=world.network.transport())
+    for _ in range(2):
+        with pytest.raises(AddressInUse):
+            await other.start()
+    await first.stop()
+    await other.start()
+    assert other.mach.is_("Ready")
+    client = await world.follow("late")
+    await soon(client.net_mach.add("A"))
+    assert source.is_("A")
+    await client.stop()
+    await other.stop()
+
+
+async def test_a_mux_whose_feed_has_no_place_leaves_the_other_address_free(world: World) -> None:
+    first = await world.serve()
+    feed = first.feed_addr
+    other = Mux(machine("other"), "mem://o", feed, transport=world.network.transport())
+    with pytest.raises(AddressInUse, match="feed"):
+        await other.start()
+    assert "mem://o" not in world.network.routers
+    await first.stop()
+    async with other:
+        assert other.addr == "mem://o"
+        await world.follow("late", addr="mem://o")
+
+
 async def test_a_mux_serves_once(world: World) -> None:
     mux = await world.serve()
     with pytest.raises(RpcError, match="serves already at mem://source"):

@@ -118,7 +118,7 @@ class Desk:
         rights = self.rights
         ask = None if rights is None else self._ask
         return Server(
-            ME, feed, feed.join(view), self._send, self.answering.append, self.mach,
+            ME, feed, feed.join(view, ME.user), self._send, self.answering.append, self.mach,
             self.desk, self.guard, ask,
         )  # fmt: skip
 

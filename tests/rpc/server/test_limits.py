@@ -16,6 +16,7 @@ from amzmq.rpc.server.limits import Guard, is_deeper
 from amzmq.wire.control import (
     Bye,
     Follow,
+    Followed,
     Hello,
     List,
     Message,
@@ -26,6 +27,7 @@ from amzmq.wire.control import (
     RefusalCode,
     Reply,
     Sync,
+    Unfollow,
     Watch,
     WatchKind,
     Welcome,
@@ -33,7 +35,8 @@ from amzmq.wire.control import (
     to_frame,
 )
 from amzmq.wire.journal import JournalLimits
-from tests.rpc.rig import ADDR, Payloads, World, level, machine, soon, turns, until
+from amzmq.wire.view import View
+from tests.rpc.rig import ADDR, QUICK, Payloads, World, level, machine, soon, turns, until
 
 SLOW = 1e-6
 """Requests a second: the first ones are the burst, no other is done while a test runs."""
@@ -97,7 +100,7 @@ async def test_each_limit_has_a_counter_from_the_start(world: World) -> None:
     counters = (await world.serve()).metrics()
     told = {name.removeprefix("over_") for name in counters if name.startswith("over_")}
     all_of_them = {each.name for each in dataclasses.fields(Limits)}
-    assert all_of_them - told == {"admins", "requests_burst", "journal", "handshake"}
+    assert all_of_them - told == {"handshake"}  # libzmq does not tell
     assert {counters[f"over_{name}"] for name in told} == {0}
 
 
@@ -238,6 +241,7 @@ async def test_an_admin_gets_in_when_there_are_too_many(world: World) -> None:
     late = Guest(world, "late", "boss")
     assert isinstance(await late.enter(), Refusal)
     assert set(mux.clients) == {"rc-g0", "rc-g2"}
+    assert (mux.metrics()["over_clients"], mux.metrics()["over_admins"]) == (1, 1)
     for guest in (*guests, late):
         await guest.leave()
 
@@ -279,6 +283,73 @@ async def test_waits_and_further_machines_are_bounded(world: World) -> None:
         ]
         assert mux.metrics()["over_watches"] == mux.metrics()["over_followed"] == 1
     await guest.leave()
+
+
+async def viewing(world: World, user: str, name: str, states: list[str] | None) -> Client:
+    """A client of a user that follows these states, or everything."""
+    client = Client(
+        ADDR, f"{user}-{name}", allowed_states=states, transport=world.network.transport(user),
+        **QUICK,
+    )  # fmt: skip
+    world._stack.push_async_callback(client.stop)
+    client.start()
+    await soon(client.ready())
+    return client
+
+
+async def test_a_user_with_many_views_of_a_machine_leaves_some_for_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("amzmq.rpc.server.feed.STREAM_LIMIT", 4)
+    mux = await world.serve(limits=Limits(views=2), heartbeat=CALM)
+    async with others_unaffected(world, mux):
+        for number, states in enumerate((["A"], ["A"], ["B"], None)):
+            await viewing(world, "eve", str(number), states)
+        for states in (["Multi"], ["A", "B"]):
+            text = "eve follows 2 different views of src; views=2 at this source: leave one"
+            with pytest.raises(LimitExceeded, match=text):
+                await viewing(world, "eve", "more", states)
+        ann = await viewing(world, "ann", "1", ["Multi"])
+        mux.source.add("Multi")
+        await until(lambda: ann.net_mach.is_("Multi"))
+        assert mux.metrics()["over_views"] == 2
+        # All together: everything, two of eve, one of ann.
+        with pytest.raises(LimitExceeded, match="4 different views of src are followed already"):
+            await viewing(world, "ann", "2", ["Never"])
+        assert mux.metrics()["over_views"] == 3
+        await viewing(world, "ann", "3", ["A"])  # somebody else's
+
+
+async def test_views_of_clients_that_left_make_room_for_those_who_are_here(world: World) -> None:
+    mux = await world.serve(limits=Limits(views=2), heartbeat=CALM)
+    for number, state in enumerate(("A", "B", "Multi", "Never", "A")):
+        client = await viewing(world, "ann", str(number), [state])
+        assert len(mux._sources.feeds[0]._streams) <= 3
+        await client.stop()
+    assert mux.metrics()["over_views"] == 0
+
+
+async def test_further_machines_of_a_user_have_as_many_views_each(world: World) -> None:
+    mux = await world.serve(limits=Limits(views=1), heartbeat=CALM)
+    mux.serve(machine("other"))
+    guest = Guest(world, user="eve")
+    await guest.enter()
+    of_a, of_b = (View(allowed=frozenset({state})).value() for state in "AB")
+    await guest.say(Follow(1, "src", of_a), Follow(2, "src", of_b), Follow(3, "other", of_b))
+    assert [(it.request, it.code) for it in guest.refused] == [(2, RefusalCode.LIMIT)]
+    (first,) = [it for it in guest.heard if isinstance(it, Followed) and it.request == 1]
+    guest.heard.clear()
+    await guest.say(Unfollow(first.stream_id), Follow(4, "src", of_b))
+    assert guest.refused == []
+    assert mux.metrics()["over_views"] == 1
+    await guest.leave()
+
+
+async def test_who_proves_no_key_is_nobody_in_particular(world: World) -> None:
+    mux = await world.serve(limits=Limits(views=1), heartbeat=CALM)
+    for number, state in enumerate(("A", "B", "Multi")):
+        await viewing(world, "", str(number), [state])
+    assert mux.metrics()["over_views"] == 0
 
 
 async def test_payloads_that_a_client_leaves_unconfirmed_are_bounded(world: World) -> None:
@@ -348,6 +419,7 @@ async def test_requests_beyond_the_rate_are_refused_and_not_run(world: World) ->
         assert {answer.code for answer in guest.refused} == {RefusalCode.LIMIT}
         assert "requests_per_second=" in guest.refused[0].reason
         assert mux.metrics()["over_requests_per_second"] == 5
+        assert mux.metrics()["over_requests_burst"] == 1
         assert mux.source.queue_tick == 21
         guest.heard.clear()
         # What was done is never refused, and what was not may be tried again later.
@@ -442,6 +514,22 @@ async def test_the_journal_is_as_long_as_the_limits_say_or_the_option_of_its_own
         stream = source._sources.feeds[0].full
         kept.append(sum(stream.since(stream.head - back) is not None for back in range(10)) - 1)
     assert kept == [2, 5]
+
+
+async def test_a_question_for_what_the_journal_has_no_more_is_counted(world: World) -> None:
+    mux = await world.serve(limits=Limits(journal=JournalLimits(messages=2)), heartbeat=CALM)
+    guest = Guest(world)
+    welcome = await guest.enter()
+    assert isinstance(welcome, Welcome)
+    await guest.say(Sync(1, b"", 0))  # a first snapshot exceeds nothing
+    for _ in range(10):
+        mux.source.toggle("A")
+        mux.flush()
+    for back, count in ((2, 0), (3, 1), (9, 2)):
+        await guest.say(Sync(2, welcome.epoch, 10 - back))
+        assert mux.metrics()["over_journal"] == count
+    assert mux.counters.snapshots_sent == 3
+    await guest.leave()
 
 
 async def test_the_handshake_of_a_connection_has_the_time_of_the_limits(

@@ -236,6 +236,21 @@ async def refused(world: World, source: Machine, path: Path) -> PersistFailed:
     return caught.value
 
 
+async def test_who_was_refused_may_try_again(world: World, path: Path) -> None:
+    first = await world.serve(persist=path)
+    source = machine()
+    other = Mux(source, bind="mem://other", transport=world.network.transport(), persist=path)
+    with pytest.raises(PersistFailed, match="another Mux uses it"):
+        await other.start()
+    first.source.add("A")
+    await first.stop()
+    async with other:
+        assert source.is_("A")
+        source.add("B")
+        other.flush()
+        assert kept(path)["src"] == source.clock()
+
+
 async def test_a_machine_that_has_gone_another_way_is_refused(world: World, path: Path) -> None:
     mux = await world.serve(first := machine(), persist=path)
     first.add("A")
