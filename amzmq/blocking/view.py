@@ -94,6 +94,11 @@ class ReplicaView:
         return self._aio.machine_tick
 
     @property
+    def is_stale(self) -> bool:
+        """Whether the source is away; see the asyncio twin."""
+        return self._aio.is_stale
+
+    @property
     def filtered(self) -> int:
         """Mutations that were canceled here, as the source would have canceled them."""
         return self._aio.filtered

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from amzmq.cli.pulse import Pulse, Row, liveliest
 from amzmq.rpc.client.client import Client
-from amzmq.rpc.relay.upstream import STALE
 
 REFRESH = 0.25
 """Seconds between two pictures."""
@@ -62,8 +61,8 @@ def _caption(client: Client, addr: str) -> Caption:
     problem = ""
     if client.mach.not_("Ready"):
         problem = "connection lost, trying again"
-    elif STALE in net.tags:
-        problem = "stale: the relay's source is away"
+    elif net.is_stale:
+        problem = "stale: a relay on the way has lost its source"
     return Caption(net.remote_id, addr, problem, net.machine_tick, net.queue_tick)
 
 

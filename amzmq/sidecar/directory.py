@@ -10,7 +10,6 @@ from amzmq.cli.security import Lock
 from amzmq.errors import AmzmqError, NotConnected
 from amzmq.machine import Machine
 from amzmq.machine.api import Api
-from amzmq.rpc.relay.upstream import STALE
 from amzmq.rpc.replica.netmach import NetworkMachine
 from amzmq.rpc.server.limits import Limits
 from amzmq.rpc.server.mux import Mux
@@ -83,7 +82,7 @@ class Exposed:
     @property
     def is_stale(self) -> bool:
         """Whether it is a relayed machine whose source is away: what is shown was so then."""
-        return isinstance(self.machine, NetworkMachine) and STALE in self.machine.tags
+        return isinstance(self.machine, NetworkMachine) and self.machine.is_stale
 
     def send_payload(self, name: str, data: Value) -> None:
         """Send data to every follower, over both ways.

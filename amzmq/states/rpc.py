@@ -47,7 +47,8 @@ class ClientStates(SharedStates, ConnectedStates):
     """A client.
 
     RetryingConn and RetryingCall tell that it tries again, ConnRetryFailed and CallRetryFailed
-    that it gave up. Errors are transient: see their ticks, or `err()`.
+    that it gave up. Stale tells that a relay on the way has lost its own source. Errors are
+    transient: see their ticks, or `err()`.
     """
 
     RetryingCall = State(require="Start")
@@ -63,6 +64,7 @@ class ClientStates(SharedStates, ConnectedStates):
     ErrNetwork = State(require="Exception", remove="Connecting")
     Start = State(add="Connecting", remove=ConnRetryFailed)
     Connected = State(require="Start", add=Handshaking, remove=[RetryingConn, *_CONNECTION])
+    Stale = State(require="Ready")
 
 
 class MuxStates(BasicStates):

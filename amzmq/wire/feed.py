@@ -116,14 +116,16 @@ class Heartbeat(NamedTuple):
     Attributes:
         number: Of the stream's newest message.
         checksum: Of the clock there.
+        is_stale: Whether who says so has lost its own source: the clock was so then.
     """
 
     number: int
     checksum: int
+    is_stale: bool = False
 
     def body(self) -> bytes:
         """Encode."""
-        return HEARTBEAT_BYTE + encode(self)
+        return HEARTBEAT_BYTE + encode(self if self.is_stale else self[:2])
 
 
 class SchemaFrame(NamedTuple):
@@ -162,7 +164,8 @@ def parse_body(body: bytes) -> FeedMessage:
     if kind == FeedKind.HEARTBEAT:
         _check("heartbeat", fields, 2)
         _check_naturals("heartbeat", fields[:2])
-        return Heartbeat(*fields[:2])  # type: ignore[arg-type]
+        number, checksum, *more = fields
+        return Heartbeat(number, checksum, more[:1] == [True])  # type: ignore[arg-type]
     if kind == FeedKind.PAYLOAD:
         return _payload(fields)
     if kind == FeedKind.SCHEMA:

@@ -153,12 +153,14 @@ class StreamReader:
         number: The newest message applied; -1 before the first snapshot.
         need: What to ask the source for.
         counters: What happened so far.
+        is_stale: Whether the last heartbeat said that its sender has lost its own source.
     """
 
     def __init__(self, names: Sequence[str], sink: ReaderSink) -> None:
         self.number = -1
         self.need = Need.SNAPSHOT
         self.counters = ReaderCounters()
+        self.is_stale = False
         self._payloads = 0
         self._known_head = -1  # the highest number heard of: beyond ours, something is missing
         self._sink = sink
@@ -249,6 +251,7 @@ class StreamReader:
             FrameInvalid: It does not fit the schema; nothing was changed.
         """
         if isinstance(message, Heartbeat):
+            self.is_stale = message.is_stale
             self._check_position(message)
             return
         number = message.number

@@ -245,10 +245,10 @@ class StreamWriter:
         self.payloads += 1
         return self._say(body)
 
-    def heartbeat(self) -> bytes:
-        """The frame that tells where the stream is."""
+    def heartbeat(self, is_stale: bool = False) -> bytes:
+        """The frame that tells where the stream is, and whether its source is away."""
         self.encoded += 1
-        return self.stream_id + Heartbeat(self.head, self._sum.value).body()
+        return self.stream_id + Heartbeat(self.head, self._sum.value, is_stale).body()
 
     def snapshot(self) -> Snapshot:
         """All that was said so far in one; the same object until something is said."""

@@ -21,10 +21,10 @@ from amzmq.wire.blobs import BlobOffer, BlobReader
 # each other by, and what applies a stream to a replica.
 INTERNAL = {
     "Client": {
-        "applied", "ask", "beat", "blobs_above", "call", "calls", "conversation", "deliver",
+        "aged", "applied", "ask", "beat", "blobs_above", "call", "calls", "conversation", "deliver",
         "deliveries", "end_fetching", "fetch_again", "fetcher", "follower", "following",
-        "gave_up", "kind", "misfit", "next_addr", "notify", "renumber", "take_chunk",
-        "take_directed", "take_refusal", "transport", "watch", "watches",
+        "gave_up", "is_stale", "kind", "misfit", "next_addr", "notify", "renumber", "take_chunk",
+        "take_directed", "take_refusal", "tell_stale", "transport", "watch", "watches",
     },
     # `recall` is how a relay has its clients come back after its own source did.
     "Mux": {"recall", "servers"},

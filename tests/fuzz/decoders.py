@@ -66,6 +66,7 @@ BODIES = [
     Update(3, 3, [1, 2], 5, 1, 0, [1]).body(),
     PayloadFrame(4, 1, "name", {"k": [1.5, b"x"]}, b"12345678", "tx", [10, 4, b""], "src").body(),
     Heartbeat(4, 77).body(),
+    Heartbeat(4, 77, True).body(),
     SchemaFrame(5, SCHEMA, [0, 1]).body(),
 ]
 

@@ -388,6 +388,16 @@ class Client(Party, Taking):
         """Put a question of the follower's."""
         return self._send(message)
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether a node on the way to the machine has lost its own source."""
+        return self.following.is_stale
+
+    def aged(self) -> None:
+        """Whoever publishes the stream has lost its own source, or found it again."""
+        self.following.mark()
+        self.tell_stale()
+
     def misfit(self, error: SchemaMismatch) -> None:
         """The source's schema has lost states that are followed here."""
         if self._connection is not None:

@@ -184,6 +184,7 @@ class Connection:
         self._delays = None
         talk.established()
         self._mach.add("HandshakeDone")
+        client.tell_stale()
 
     async def _hello(self, timeout: float) -> None:
         """Say Hello until welcomed."""

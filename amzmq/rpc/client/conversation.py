@@ -118,6 +118,7 @@ class Conversation(Talk):
         """Level with the source: calls, waits and fetches go on."""
         client = self._client
         self.settled = True
+        client.following.level()
         client.calls.connected(client.epoch, self.resumed)
         client.watches.ask_again()
         client.fetch_again()

@@ -58,6 +58,7 @@ class Following:
         self._filters = filters
         self.transport: FeedConnector | None = transport
         self._owner = owner
+        self._is_level = False
         self._former: list[Follower] = []
         self._past: Counter[str] = Counter()
         self._joined: dict[str, int] = {}
@@ -119,10 +120,27 @@ class Following:
             counts.subtract(self._joined)
         return dict(counts)
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether whoever tells of the machine has lost its own source."""
+        return self.follower is not None and self.follower.is_stale
+
+    def level(self) -> None:
+        """The replica is level with its source."""
+        self._is_level = True
+        self.mark()
+
     def pause(self) -> None:
         """The conversation is gone: the follower cannot ask by it."""
+        self._is_level = False
+        self.mark()
         if self.follower is not None:
             self.follower.pause(self._owner)
+
+    def mark(self) -> None:
+        """Mark the replica if the source is away, be it from here or from a node in between."""
+        if self.net is not None:
+            self.net.is_stale = not self._is_level or self.is_stale
 
     def leave(self) -> None:
         """Follow no stream; its sockets are released by whoever leaves last."""

@@ -66,6 +66,18 @@ class Party(ABC):
     def gave_up(self) -> None:
         """The connection will not come back: end what waits for it."""
 
+    @property
+    @abstractmethod
+    def is_stale(self) -> bool:
+        """Whether a node on the way to what is followed has lost its own source."""
+
+    def tell_stale(self) -> None:
+        """Show by the state Stale whether that is so."""
+        if self.mach.is_("Ready") and self.is_stale:
+            self.mach.add("Stale")
+        else:
+            self.mach.remove("Stale")
+
     def beat(self) -> None:
         """The feed's heartbeat arrived, by any of the streams that are followed."""
         self.conversation.pulse.felt()

@@ -61,6 +61,10 @@ class Taking(ABC):
     def beat(self) -> None:
         """The feed's heartbeat arrived."""
 
+    @abstractmethod
+    def aged(self) -> None:
+        """Whoever publishes the stream has lost its own source, or found it again."""
+
     @property
     @abstractmethod
     def calls(self) -> Calls:

@@ -81,10 +81,12 @@ class RelayFeed(Feed):
         self._continued.end()
 
     def freeze(self, frozen: bool) -> None:
-        """Whether the streams written here stand still; then they go on, with what came of it."""
+        """Whether the streams written here stand still; then they go on, with what came of it.
+
+        The followers are told at once that the source is away, or back.
+        """
         self.is_frozen = frozen
-        if not frozen:
-            self.flush()
+        self.beat()
 
     def _frames(self) -> Sequence[bytes]:
         return () if self.is_frozen else super()._frames()

@@ -167,6 +167,7 @@ class Relay:
                 self._retry,
                 partial(self._level, machine_id),
                 self._away,
+                self._aged,
             )
         for upstream in self._upstreams.values():
             await upstream.first()
@@ -304,9 +305,20 @@ class Relay:
                 feed.freeze(True)
         self._look()
 
+    def _aged(self, upstream: Upstream) -> None:
+        """A relay further up has lost its source, or found it again: the followers hear of it."""
+        for feed in self._feeds.values():
+            if feed.source is upstream.net:
+                feed.beat()
+        self._look()
+
     def _look(self) -> None:
-        """Is everything level?"""
-        away = [machine_id for machine_id, it in self._upstreams.items() if not it.is_level]
+        """Is everything level, and nothing stale?"""
+        away = [
+            machine_id
+            for machine_id, it in self._upstreams.items()
+            if not it.is_level or it.net.is_stale
+        ]
         if not away:
             self.mach.add("Ready")
         elif self.mach.not_("Stale"):

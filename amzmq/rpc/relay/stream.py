@@ -98,7 +98,8 @@ class RelayStream(StreamWriter):
         self.restarts += 1
         self._journal.restart(number)
         if number > before:
-            self._send((self.heartbeat(),))  # or nobody would know of the hole before the next one
+            # Or nobody would know of the hole before the next one.
+            self._send((self.heartbeat(self._reader.is_stale),))
 
     def _change_names(self) -> None:
         """The clock has another schema already: it came with the message, or the snapshot."""
@@ -122,10 +123,11 @@ class RelayStream(StreamWriter):
         """The bodies after message `number`; None when the journal does not reach back."""
         return self._journal.since(number)
 
-    def heartbeat(self) -> bytes:
+    def heartbeat(self, is_stale: bool = False) -> bytes:
         """The frame that tells where the stream is, as far as it is known here."""
         self.encoded += 1
-        return self.stream_id + Heartbeat(self._reader.number, self._reader.checksum).body()
+        beat = Heartbeat(self._reader.number, self._reader.checksum, is_stale)
+        return self.stream_id + beat.body()
 
     def snapshot(self) -> Snapshot:
         """All that was heard so far in one; the same object until something is heard."""

@@ -24,9 +24,6 @@ _log = logging.getLogger("amzmq.relay")
 DOUBLINGS = 16
 """Failures after which the wait for the next attempt does not grow any more."""
 
-STALE = "stale"
-"""The tag of a replica whose source is away."""
-
 
 class RelayLoop(RpcError):
     """An upstream's own path leads through this relay: it would follow itself."""
@@ -40,6 +37,7 @@ class Upstream:
         retry: When to try again after a client gave up.
         level: Called when the replica is level with its source, again or for the first time.
         away: Called when the source is lost.
+        aged: Called when a relay further up has lost its own, or found it again.
 
     Attributes:
         client: The present client.
@@ -55,6 +53,7 @@ class Upstream:
         retry: RetryPolicy,
         level: Callable[[Upstream], None],
         away: Callable[[Upstream], None],
+        aged: Callable[[Upstream], None],
     ) -> None:
         self.is_level = False
         self.failure: AmzmqError | None = None
@@ -64,6 +63,7 @@ class Upstream:
         self._retry = retry
         self._tell_level = level
         self._tell_away = away
+        self._tell_aged = aged
         self._rng = random.Random()  # nosec B311  # only spreads waits
         self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._news = asyncio.Event()
@@ -80,6 +80,8 @@ class Upstream:
             {
                 "ReadyState": self._on_ready,
                 "ReadyEnd": self._on_lost,
+                "StaleState": self._on_aged,
+                "StaleEnd": self._on_aged,
                 "ConnRetryFailedState": self._on_failed,
             },
             id="upstream",
@@ -134,7 +136,6 @@ class Upstream:
         if self._former is not None:
             self._former, self._replaced = None, self._former
             self._news.set()
-        net.tags = tuple(tag for tag in net.tags if tag != STALE)
         if not self._first.done():
             self._first.set_result(None)
         self._tell_level(self)
@@ -143,8 +144,11 @@ class Upstream:
         if not self.is_level or e.machine is not self.client.mach:
             return
         self.is_level = False
-        self.net.tags = (*self.net.tags, STALE)
         self._tell_away(self)
+
+    def _on_aged(self, e: Event) -> None:
+        if self.is_level and e.machine is self.client.mach:
+            self._tell_aged(self)
 
     def _on_failed(self, e: Event) -> None:
         self._has_failed = True

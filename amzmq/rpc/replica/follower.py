@@ -80,6 +80,9 @@ class Member(Protocol):
     def beat(self) -> None:
         """The stream's heartbeat arrived."""
 
+    def aged(self) -> None:
+        """Whoever publishes the stream has lost its own source, or found it again."""
+
     def misfit(self, error: SchemaMismatch) -> None:
         """The source's schema is no longer one that replicas here can read."""
 
@@ -98,6 +101,7 @@ class Follower:
         clock: What the stream has told.
         reader: What is known of the stream.
         last_frame_at: Loop time of the last frame of the feed; 0 before the first.
+        is_stale: Whether whoever publishes the stream has lost its own source.
         resyncs: Questions asked because something was missing.
         garbage: Frames that could not be read.
     """
@@ -115,6 +119,7 @@ class Follower:
         self.clock = ReplicaClock(schema, tracked)
         self.reader: StreamReader = StreamReader(schema.names, self)
         self.last_frame_at = 0.0
+        self.is_stale = False
         self.resyncs = 0
         self.garbage = 0
         # The reader's way to the clock is the hottest of all: no step in between.
@@ -254,10 +259,17 @@ class Follower:
         for frame in frames[taken:] if taken else frames:
             self._push(frame, STREAM_ID_SIZE)
             if frame[STREAM_ID_SIZE : STREAM_ID_SIZE + 1] == HEARTBEAT_BYTE:
-                for member in tuple(self._live):
-                    member.beat()
+                self._beat()
         if self._awaiting or self.reader.need is not Need.NOTHING:
             self._after()
+
+    def _beat(self) -> None:
+        for member in tuple(self._live):
+            member.beat()
+        if self.reader.is_stale is not self.is_stale:
+            self.is_stale = self.reader.is_stale
+            for member in tuple(self._members):
+                member.aged()
 
     # The sink of the reader; `apply` and `restore` are the clock's.
 

@@ -54,14 +54,15 @@ class NetworkMachine(MachineView):
     Attributes:
         remote_id: Id of the machine at the source.
         path: Ids of the nodes between the machine and this process, its owner first.
-        tags: Labels.
+        is_stale: Whether the source is away, from here or from a node on the way: this is how it
+            was when it was last heard of. ``stale`` is one of the tags then.
         filtered: Mutations that were canceled here, as the source would have canceled them.
     """
 
     __slots__ = (
         "_caller", "_clock", "_dispose_callbacks", "_disposing", "_err", "_filters", "_groups",
         "_handlers", "_observers", "_payload_callbacks", "_tasks", "_tracers", "_tx", "_watched",
-        "blobs", "filtered", "path", "remote_id", "tags",
+        "blobs", "filtered", "is_stale", "path", "remote_id",
     )  # fmt: skip
 
     def __init__(
@@ -78,7 +79,7 @@ class NetworkMachine(MachineView):
         self._ticks = clock.ticks
         self.remote_id = remote_id
         self.path: tuple[str, ...] = (remote_id,)
-        self.tags: tuple[str, ...] = ("rpc-netmach", f"src-id:{remote_id}")
+        self.is_stale = False
         self.filtered = 0
         self._caller = caller
         self.blobs = ReplicaBlobs(caller)
@@ -132,13 +133,17 @@ class NetworkMachine(MachineView):
         tracked = self._clock.tracked
         return self._names if tracked is None else tuple(self._names[at] for at in tracked)
 
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Labels."""
+        return ("rpc-netmach", f"src-id:{self.remote_id}", *["stale"] * self.is_stale)
+
     def came_from(
         self, remote_id: str, path: tuple[str, ...], groups: Mapping[str, object]
     ) -> None:
         """What the source says of the machine; it may be another one after a reconnect."""
         self.remote_id = remote_id
         self.path = path or (remote_id,)
-        self.tags = ("rpc-netmach", f"src-id:{remote_id}")
         self._groups = {
             name: tuple(states) for name, states in groups.items() if isinstance(states, list)
         }
@@ -554,13 +559,9 @@ class NetworkMachine(MachineView):
     ) -> None:
         names = self._names
         tx = self._tx = ReplicaTransition(
-            self,
-            before,
-            self.time(),
-            [names[index] for index in activated],
-            [names[index] for index in deactivated],
-            cause,
-        )
+            self, before, self.time(), [names[index] for index in activated],
+            [names[index] for index in deactivated], cause,
+        )  # fmt: skip
         self._trace("transition_init", tx)
         self._trace("transition_start", tx)
         if activated or deactivated:

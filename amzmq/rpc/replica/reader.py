@@ -71,6 +71,7 @@ class RelayReader(StreamReader):
         self.number = former.number
         self.need = former.need
         self.counters = former.counters
+        self.is_stale = former.is_stale
         self._payloads = former._payloads
         self._known_head = former._known_head
         self._count = former._count

@@ -105,6 +105,11 @@ class Feed:
         """Why no mutation may be run now; "" if all is well."""
         return "" if self._keeper is None else self._keeper.blocked
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether it publishes a replica whose source is away."""
+        return isinstance(self.source, NetworkMachine) and self.source.is_stale
+
     # Streams.
 
     @property
@@ -368,4 +373,5 @@ class Feed:
     def beat(self) -> None:
         """Publish where the streams are."""
         self.flush()
-        self._send([stream.heartbeat() for stream in self._streams.values()])
+        is_stale = self.is_stale
+        self._send([stream.heartbeat(is_stale) for stream in self._streams.values()])

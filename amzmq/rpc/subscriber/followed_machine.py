@@ -34,6 +34,9 @@ class Audience(Protocol):
     def beat(self) -> None:
         """The feed's heartbeat arrived."""
 
+    def tell_stale(self) -> None:
+        """Whoever publishes a machine has lost its own source, or found it again."""
+
     def misfit(self, machine: FollowedMachine, error: SchemaMismatch) -> None:
         """It has lost states that are followed here."""
 
@@ -150,6 +153,11 @@ class FollowedMachine:
     def beat(self) -> None:
         """The stream's heartbeat arrived."""
         self._audience.beat()
+
+    def aged(self) -> None:
+        """Whoever publishes the stream has lost its own source, or found it again."""
+        self.following.mark()
+        self._audience.tell_stale()
 
     def misfit(self, error: SchemaMismatch) -> None:
         """The source's schema has lost states that are followed here."""

@@ -365,7 +365,13 @@ class Subscriber(Party):
         """What is followed is level with the source: tell of changes from now on."""
         for machine in self.followed:
             if machine.is_followed:
+                machine.following.level()
                 machine.tell(self._tell, self._conflate, self._interval)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether a node on the way to one of the machines has lost its own source."""
+        return any(it.is_followed and it.following.is_stale for it in self.followed)
 
     def ask(self, machine: FollowedMachine, message: Sync) -> bool:
         """Put a question about a machine's stream."""

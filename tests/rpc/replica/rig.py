@@ -66,6 +66,7 @@ class Caller:
         self.numbers: list[int] = []
         self.waits_for = 0
         self.beats = 0
+        self.aged_times = 0
         self.misfits: list[SchemaMismatch] = []
 
     def ask(self, message: Sync) -> bool:
@@ -83,6 +84,9 @@ class Caller:
 
     def beat(self) -> None:
         self.beats += 1
+
+    def aged(self) -> None:
+        self.aged_times += 1
 
     def misfit(self, error: SchemaMismatch) -> None:
         self.misfits.append(error)
