@@ -4,6 +4,7 @@ Rules:
 - A message is applied exactly when its number is the next one. Older ones are duplicates and
   dropped; later ones are kept aside until the hole before them is filled.
 - A diff is checked *before* it is applied: what the sink sees has always been right.
+- Updates that arrived together are applied as one where nobody could tell the difference.
 - A hole, a wrong checksum, or a heartbeat that is ahead leaves the reader `behind`. It says
   so; whoever owns it asks the source once, and hands the answer in by the same ways.
 """
@@ -29,10 +30,13 @@ from amzmq.wire.feed import (
     Update,
     parse_body,
 )
+from amzmq.wire.runs import merge, usual_updates
 from amzmq.wire.writer import Snapshot
 
-_ARRAY_32 = b"\xdd"
-"""What an array begins with whose length is told in 4 bytes."""
+_LISTS = {list}
+
+_USUAL_LENGTH = {4}
+"""Fields of an update that tells of no imports and of no single mutation."""
 
 AHEAD_LIMIT = 8192
 """Messages kept aside while a hole is open; more than a journal's answer usually bridges."""
@@ -40,6 +44,10 @@ AHEAD_LIMIT = 8192
 
 class ReaderSink(Protocol):
     """Where the stream's content goes, in the source's order."""
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody is told of each update, and could tell several from their sum."""
 
     def apply(
         self,
@@ -119,29 +127,6 @@ class ReaderCounters:
 Numbered: TypeAlias = Update | PayloadFrame | SchemaFrame
 
 
-def usual_updates(frames: Sequence[bytes], start: int) -> list[list[Any]]:
-    """The fields of the updates that frames begin with, decoded in one go.
-
-    Args:
-        frames: Each holds a body.
-        start: Where the bodies begin in them.
-
-    Returns:
-        One list for each frame up to the first that is no update; nothing where one of them is
-        no array of its own. What is in the lists is not looked at.
-    """
-    arrays: list[bytes] = []
-    for frame in frames:
-        if frame[start : start + 1] != UPDATE_BYTE:
-            break
-        arrays.append(frame[start + 1 :])
-    try:
-        updates = msgpack.unpackb(_ARRAY_32 + len(arrays).to_bytes(4, "big") + b"".join(arrays))
-    except ValueError:
-        return []
-    return updates  # type: ignore[no-any-return]
-
-
 class StreamReader:
     """One stream as a follower sees it.
 
@@ -206,10 +191,37 @@ class StreamReader:
         if self.need is not Need.NOTHING or len(frames) < 2:
             return 0
         updates = usual_updates(frames, start)
+        if not self._sink.is_watched and (count := self._use_together(updates)):
+            return count
         use = self._use_usual
         for at, update in enumerate(updates):
             if not use(update):
                 return at
+        return len(updates)
+
+    def _use_together(self, updates: Sequence[Sequence[Any]]) -> int:
+        """Apply updates as one, if all are of the usual form, the next ones, and right in the end.
+
+        Returns how many; nothing was changed if none.
+        """
+        try:
+            if not updates or set(map(len, updates)) != _USUAL_LENGTH:
+                return 0
+            numbers, queue_ticks, changes, checksums = zip(*updates, strict=True)
+            following = range(self.number + 1, self.number + 1 + len(updates))
+            if numbers != tuple(following) or set(map(type, changes)) != _LISTS:
+                return 0
+            merged = merge(changes)
+            ticks = sum(queue_ticks)
+            total = self._sum.after(merged, ticks, 0)
+            if total & CHECKSUM_MASK != checksums[-1]:
+                return 0
+        except (ValueError, TypeError, IndexError, OverflowError, MemoryError):
+            return 0  # the last two: text or bytes in the place of a number, times a key
+        self._sum.accept(total)
+        self.number += len(updates)
+        self.counters.updates += len(updates)
+        self._sink.apply(merged, ticks, 0)
         return len(updates)
 
     def _push_next(self, array: bytes) -> int:

@@ -29,8 +29,8 @@ AT_IMPORT = {("wire/forms.py", "Form.__init__"), ("wire/types.py", "TypeRegistry
 GROUPS = (
     Group(
         (
-            "wire/writer.py", "wire/reader.py", "wire/journal.py", "wire/feed.py", "wire/view.py",
-            "wire/checksum.py", "wire/control.py", "wire/forms.py", "wire/codec.py",
+            "wire/writer.py", "wire/reader.py", "wire/runs.py", "wire/journal.py", "wire/feed.py",
+            "wire/view.py", "wire/checksum.py", "wire/control.py", "wire/forms.py", "wire/codec.py",
             "wire/types.py", "wire/schema.py", "wire/blobs.py", "wire/blobsource.py",
             "wire/compression.py",
         ),

@@ -44,6 +44,7 @@ class Replica:
         self.machine_tick = 0
         self.payloads: list[int] = []
         self.said: list[object] = []
+        self.is_watched = True
         self.reader = StreamReader(names, self)
 
     def apply(

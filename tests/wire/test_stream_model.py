@@ -11,7 +11,7 @@ from amzmq.wire.journal import JournalLimits
 from amzmq.wire.reader import Need
 from amzmq.wire.writer import Snapshot
 
-from .rig import Replica, Source, writer_of
+from .rig import ID, Replica, Source, writer_of
 
 Clock = tuple[tuple[int, ...], int, int]
 
@@ -59,6 +59,16 @@ class Follow(RuleBasedStateMachine):
     def arrive(self, at: int, again: bool) -> None:
         at %= len(self.on_the_way)
         self.replica.reader.push(self.on_the_way[at] if again else self.on_the_way.pop(at))
+
+    @precondition(lambda self: self.on_the_way)
+    @rule(count=st.integers(1, 8), watched=st.booleans())
+    def arrive_together(self, count: int, watched: bool) -> None:
+        frames = [ID + body for body in self.on_the_way[:count]]
+        del self.on_the_way[:count]
+        self.replica.is_watched = watched
+        taken = self.replica.reader.push_run(frames, len(ID))
+        for frame in frames[taken:]:
+            self.replica.reader.push(frame, len(ID))
 
     @precondition(lambda self: self.on_the_way)
     @rule(at=st.integers(0, 100))

@@ -44,14 +44,13 @@ class ReplicaClock:
         ticks: By index; changed in place, so that whoever holds the list sees it.
         queue_tick, machine_tick: The counters.
         watching: How many of the replicas have handlers or tracers.
-        applied: How many updates were applied, one for each replica.
 
     Raises:
         FrameInvalid: The schema has no states of these indexes.
     """
 
     __slots__ = (
-        "_active", "_frozen", "_inference", "_inferred", "_replicas", "applied", "machine_tick",
+        "_active", "_frozen", "_inference", "_inferred", "_replicas", "machine_tick",
         "queue_tick", "schema", "ticks", "tracked", "watching",
     )  # fmt: skip
 
@@ -63,7 +62,6 @@ class ReplicaClock:
         self.queue_tick = 1
         self.machine_tick = 0
         self.watching = 0
-        self.applied = 0
         self._active: set[str] = set()
         self._frozen: frozenset[str] | None = frozenset()
         self._inference = None if tracked is None else Inference(schema, tracked)
@@ -84,6 +82,11 @@ class ReplicaClock:
     def detach(self, replica: NetworkMachine) -> None:
         """One less."""
         self._replicas = [other for other in self._replicas if other is not replica]
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether one of the replicas has to be told of each update."""
+        return any([replica.is_listening for replica in self._replicas])
 
     # What can be read.
 
@@ -121,9 +124,7 @@ class ReplicaClock:
                 if self._inference is not None:
                     changes = changes + self._infer(activated, deactivated)
                 self._mark(activated, deactivated)
-        replicas = self._replicas
-        self.applied += len(replicas)
-        for replica in replicas:
+        for replica in self._replicas:
             if replica.is_listening:
                 replica.told(changes[::2], activated, deactivated, before, cause)
 

@@ -273,6 +273,11 @@ class Follower:
 
     # The sink of the reader; `apply` and `restore` are the clock's.
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody is told of each update."""
+        return self.clock.is_watched
+
     def adopt(self, schema: Value, tracked: list[int] | None) -> ClockNow:
         """Another schema, for all replicas."""
         return self.clock.adopt(schema, tracked)

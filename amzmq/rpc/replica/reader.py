@@ -12,26 +12,20 @@ Rules:
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import chain, repeat, takewhile
+from collections.abc import Sequence
+from itertools import repeat, takewhile
 from typing import Protocol
 
 import msgpack
 
 from amzmq.errors import FrameInvalid
-from amzmq.wire.checksum import CHECKSUM_MASK
 from amzmq.wire.feed import STREAM_ID_SIZE, FeedKind, Heartbeat, parse_body
-from amzmq.wire.reader import Need, Numbered, ReaderSink, StreamReader, usual_updates
+from amzmq.wire.reader import Need, Numbered, ReaderSink, StreamReader
+from amzmq.wire.runs import usual_updates
 
 _UPDATE = int(FeedKind.UPDATE)
 _LAST_DIRECT = max(_UPDATE, int(FeedKind.PAYLOAD))
 """Updates and payloads need not be looked into before they are handed on."""
-
-_LISTS = {list}
-
-_USUAL_LENGTH = {4}
-"""Fields of an update that tells of no imports and of no single mutation."""
 
 _KIND_AT = STREAM_ID_SIZE
 _NUMBER_AT = _KIND_AT + 2
@@ -174,34 +168,4 @@ class RelayReader(StreamReader):
 
     def _apply_as_one(self, frames: Sequence[bytes]) -> int:
         """How many were applied together; nothing was changed if none."""
-        if len(frames) < 2:
-            return 0
-        updates = usual_updates(frames, STREAM_ID_SIZE)
-        try:
-            if not updates or set(map(len, updates)) != _USUAL_LENGTH:
-                return 0
-            _, queue_ticks, changes, checksums = zip(*updates, strict=True)
-            if set(map(type, changes)) != _LISTS:
-                return 0
-            merged = merge(changes)
-            ticks = sum(queue_ticks)
-            total = self._sum.after(merged, ticks, 0)
-            if total & CHECKSUM_MASK != checksums[-1]:
-                return 0
-        except (ValueError, TypeError, IndexError, OverflowError, MemoryError):
-            return 0  # the last two: text or bytes in the place of a number, times a key
-        self._sum.accept(total)
-        self.number += len(updates)
-        self.counters.updates += len(updates)
-        self._sink.apply(merged, ticks, 0)
-        return len(updates)
-
-
-def merge(changes: Iterable[Sequence[int]]) -> list[int]:
-    """Several diffs as one: index, ticks added, index, ticks added, and so on."""
-    numbers = chain.from_iterable(changes)
-    deltas: dict[int, int] = {}
-    # Few pairs are different, and a Counter adds up in C.
-    for (index, ticks), times in Counter(zip(numbers, numbers, strict=True)).items():
-        deltas[index] = deltas.get(index, 0) + ticks * times
-    return [value for pair in deltas.items() for value in pair]
+        return self._use_together(usual_updates(frames, STREAM_ID_SIZE)) if len(frames) > 1 else 0

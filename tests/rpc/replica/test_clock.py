@@ -33,7 +33,7 @@ def test_a_new_clock_stands_at_the_beginning() -> None:
     clock = ReplicaClock(schema(), [0])
     assert shown(clock) == ([0, 0, 0, 0], set())
     assert (clock.queue_tick, clock.machine_tick, clock.tracked) == (1, 0, [0])
-    assert (clock.watching, clock.applied, clock.replicas) == (0, 0, ())
+    assert (clock.watching, clock.replicas) == (0, ())
 
 
 def test_updates_add_ticks_and_tell_what_is_active() -> None:
@@ -149,9 +149,20 @@ def test_each_replica_of_a_clock_is_told_until_it_leaves() -> None:
     for listener in (one, two):
         clock.attach(listener)  # type: ignore[arg-type]
     clock.apply([0, 1, 2, 2], 1, 0)
-    assert (clock.applied, clock.replicas) == (2, (one, two))
+    assert clock.replicas == (one, two)
     clock.detach(one)  # type: ignore[arg-type]
     clock.apply([0, 1], 1, 0)
-    assert (clock.applied, clock.replicas) == (3, (two,))
+    assert clock.replicas == (two,)
     assert one.heard == [([0, 2], [0], [])]
     assert two.heard == [([0, 2], [0], []), ([0], [], [0])]
+
+
+def test_a_clock_is_watched_while_one_of_its_replicas_listens() -> None:
+    clock, one, two = ReplicaClock(schema()), Listener(), Listener()
+    assert not clock.is_watched
+    one.is_listening = two.is_listening = False
+    for listener in (one, two):
+        clock.attach(listener)  # type: ignore[arg-type]
+    assert not clock.is_watched
+    two.is_listening = True
+    assert clock.is_watched
