@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Callable
+from typing import TypeVar
 
 from amzmq.errors import AddressInUse, AddressInvalid, NetError
 from amzmq.net.faults import Fault, FaultCounts
@@ -153,6 +154,9 @@ class MemoryNetwork:
         return len(delays)
 
 
+_S = TypeVar("_S", MemoryRouter, MemoryPublisher, MemoryDealer, MemorySubscriber)
+
+
 class MemoryTransport:
     """One part's sockets on a memory network."""
 
@@ -175,8 +179,7 @@ class MemoryTransport:
         """Binds a router."""
         self._check()
         router = MemoryRouter(self._network, self._network.claim(endpoint), on_message, on_drained)
-        self._open.append(router)
-        return router
+        return self._keep(router)
 
     def publisher(
         self,
@@ -190,8 +193,7 @@ class MemoryTransport:
         publisher = MemoryPublisher(
             self._network, self._network.claim(endpoint), on_subscribe, on_unsubscribe, on_garbage
         )
-        self._open.append(publisher)
-        return publisher
+        return self._keep(publisher)
 
     def dealer(
         self, endpoint: str, on_message: MessageFn, on_connected: ConnectedFn
@@ -200,16 +202,14 @@ class MemoryTransport:
         self._check()
         check_endpoint(endpoint)
         dealer = MemoryDealer(self._network, endpoint, on_message, on_connected, self._user)
-        self._open.append(dealer)
-        return dealer
+        return self._keep(dealer)
 
     def subscriber(self, endpoint: str, on_frames: FramesFn) -> MemorySubscriber:
         """Connects a subscriber."""
         self._check()
         check_endpoint(endpoint)
         subscriber = MemorySubscriber(self._network, endpoint, on_frames, self._user)
-        self._open.append(subscriber)
-        return subscriber
+        return self._keep(subscriber)
 
     def end_user(self, user: str) -> int:
         """Ends all connections of a user; returns how many of his sockets were connected."""
@@ -221,6 +221,12 @@ class MemoryTransport:
         for sock in self._open:
             sock.close()
         self._open.clear()
+
+    def _keep(self, sock: _S) -> _S:
+        """Notes a socket to be closed at the end; those that were closed meanwhile are let go."""
+        self._open = [other for other in self._open if not other.is_closed]
+        self._open.append(sock)
+        return sock
 
     def _check(self) -> None:
         if self._closed:

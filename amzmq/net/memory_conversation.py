@@ -101,7 +101,7 @@ class MemoryRouter:
         self.on_drained = on_drained
         self.links: dict[bytes, ControlLink] = {}
         self._network = network
-        self._closed = False
+        self.is_closed = False
         network.routers[endpoint] = self
         network.meet(endpoint)
 
@@ -125,9 +125,9 @@ class MemoryRouter:
 
     def close(self) -> None:
         """Unbinds; the dealers see it."""
-        if self._closed:
+        if self.is_closed:
             return
-        self._closed = True
+        self.is_closed = True
         del self._network.routers[self.endpoint]
         for link in tuple(self.links.values()):
             link.dealer.part()
@@ -150,7 +150,7 @@ class MemoryDealer:
         self._network = network
         self._endpoint = endpoint
         self._link: ControlLink | None = None
-        self._closed = False
+        self.is_closed = False
         self._connected = False
         self._loop = asyncio.get_running_loop()
         network.dealers[endpoint][self] = None
@@ -171,9 +171,9 @@ class MemoryDealer:
 
     def close(self) -> None:
         """Hangs up and reports nothing more."""
-        if self._closed:
+        if self.is_closed:
             return
-        self._closed = True
+        self.is_closed = True
         self._connected = False
         self._network.dealers[self._endpoint].pop(self, None)
         if self._link is not None:
@@ -195,7 +195,7 @@ class MemoryDealer:
 
     def _connect(self) -> None:
         router = self._network.routers.get(self._endpoint)
-        if router is None or self._closed or self._link is not None:
+        if router is None or self.is_closed or self._link is not None:
             return
         if self._network.partitioned or self.user in self._network.refused:
             return
@@ -203,7 +203,7 @@ class MemoryDealer:
         self._report(True)
 
     def _report(self, connected: bool) -> None:
-        if self._closed or connected == self._connected:
+        if self.is_closed or connected == self._connected:
             return
         self._connected = connected
         try:

@@ -33,7 +33,7 @@ class MemoryPublisher:
         self._on_unsubscribe = on_unsubscribe
         self._on_garbage = on_garbage
         self.asker = ""
-        self._closed = False
+        self.is_closed = False
         network.publishers[endpoint] = self
         network.meet(endpoint)
 
@@ -56,9 +56,9 @@ class MemoryPublisher:
 
     def close(self) -> None:
         """Unbinds; the subscribers wait for the next publisher."""
-        if self._closed:
+        if self.is_closed:
             return
-        self._closed = True
+        self.is_closed = True
         del self._network.publishers[self.endpoint]
         for subscriber in tuple(self.asked):
             subscriber.part()
@@ -68,7 +68,7 @@ class MemoryPublisher:
         self, subscriber: MemorySubscriber, incarnation: int, topic: bytes
     ) -> None:
         """A subscriber asks, unless its connection ended while the question was on its way."""
-        if self._closed or incarnation != subscriber.incarnation:
+        if self.is_closed or incarnation != subscriber.incarnation:
             return
         self.asked.setdefault(subscriber, {}).setdefault(topic, False)
         self.asker = subscriber.user
@@ -86,7 +86,7 @@ class MemoryPublisher:
         """A subscriber leaves topics, or the network."""
         for topic in topics:
             asked = self.asked.get(subscriber, {})
-            if self._closed or asked.pop(topic, None) is None:
+            if self.is_closed or asked.pop(topic, None) is None:
                 continue
             if not asked:
                 del self.asked[subscriber]
@@ -97,7 +97,7 @@ class MemoryPublisher:
 
     def take_garbage(self, frame: bytes) -> None:
         """A stranger sends what is no subscription."""
-        if self._closed:
+        if self.is_closed:
             return
         try:
             self._on_garbage(frame)
@@ -119,14 +119,14 @@ class MemorySubscriber:
         self._endpoint = endpoint
         self._topics: dict[bytes, None] = {}
         self.publisher: MemoryPublisher | None = None
-        self._closed = False
+        self.is_closed = False
         self._loop = asyncio.get_running_loop()
         network.subscribers[endpoint][self] = None
         self.meet()
 
     def subscribe(self, topic: bytes) -> None:
         """Asks for all frames that begin with `topic`; asking again renews."""
-        if self._closed:
+        if self.is_closed:
             return
         self._topics[topic] = None
         self._ask(topic)
@@ -141,9 +141,9 @@ class MemorySubscriber:
 
     def close(self) -> None:
         """Leaves the network."""
-        if self._closed:
+        if self.is_closed:
             return
-        self._closed = True
+        self.is_closed = True
         self._network.subscribers[self._endpoint].pop(self, None)
         self.part()
         self._topics.clear()
@@ -175,7 +175,7 @@ class MemorySubscriber:
 
     def _connect(self) -> None:
         publisher = self._network.publishers.get(self._endpoint)
-        if publisher is None or self._network.partitioned or self._closed:
+        if publisher is None or self._network.partitioned or self.is_closed:
             return
         if self.publisher is None and self.user not in self._network.refused:
             self.publisher = publisher

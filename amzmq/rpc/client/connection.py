@@ -176,6 +176,7 @@ class Connection:
                 await talk.fed()
             self._is_fed = True
             await talk.catch_up(timeout)
+            await talk.let_go()
         except TimeoutError:
             self._lost(NotConnected(self._silence()))
             return

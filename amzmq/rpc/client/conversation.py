@@ -114,6 +114,10 @@ class Conversation(Talk):
         """
         await self._client.follower.begin(self._client, self._client.epoch, timeout)
 
+    async def let_go(self) -> None:
+        """Release what was followed before."""
+        await self._client.following.close()
+
     def established(self) -> None:
         """Level with the source: calls, waits and fetches go on."""
         client = self._client

@@ -152,9 +152,9 @@ class Following:
 
     async def close(self) -> None:
         """Release what was left."""
-        former, self._former = self._former, []
-        for follower in former:
-            await follower.close()
+        while self._former:
+            await self._former[-1].close()
+            self._former.pop()
 
 
 def _check_expected(expected: CompiledSchema, told: CompiledSchema) -> None:

@@ -72,6 +72,10 @@ class Talk(ABC):
         """
 
     @abstractmethod
+    async def let_go(self) -> None:
+        """Release what was followed before, of a source that is gone."""
+
+    @abstractmethod
     def established(self) -> None:
         """Level with the source: what waited for that goes on."""
 

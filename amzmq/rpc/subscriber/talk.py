@@ -138,6 +138,11 @@ class SubscriberTalk(Talk):
         except NotConnected as error:  # the source ended one of them meanwhile
             raise TimeoutError from error
 
+    async def let_go(self) -> None:
+        """Release what was followed before."""
+        for machine in self._subscriber.followed:
+            await machine.following.close()
+
     def established(self) -> None:
         """Level with the source."""
         self._subscriber.level()

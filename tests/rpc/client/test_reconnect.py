@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
 from amzmq.errors import ConnectFailed, NotConnected, OutcomeUnknown, SchemaMismatch
@@ -289,3 +292,18 @@ async def test_without_reconnect_the_first_loss_is_the_last(world: World) -> Non
     world.network.partition(False)
     await turns(50)
     assert client.mach.not_("Ready", "RetryingConn")
+
+
+async def test_a_client_keeps_nothing_of_the_sources_before(world: World) -> None:
+    mux = await world.serve()
+    client = await world.follow()
+    followers = []
+    for _ in range(3):
+        followers.append(weakref.ref(client.follower))
+        await mux.stop()
+        mux = await world.serve(machine())
+        mux.source.add("A")
+        await level(mux.source, client)
+        await until(lambda: client.mach.is_("Ready"))
+    gc.collect()
+    assert [follower() for follower in followers] == [None] * 3
