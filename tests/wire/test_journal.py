@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amzmq.errors import InvalidArgs
 from amzmq.wire.journal import Journal, JournalLimits
 
 
@@ -92,3 +93,19 @@ def test_a_journal_is_the_longest_tail_within_its_limits(
 
 def test_the_default_keeps_some_seconds_of_a_busy_stream_within_16_mib() -> None:
     assert JournalLimits() == JournalLimits(16_384, 16 * 1024 * 1024)
+
+
+def test_several_messages_at_once_are_kept_as_long_as_they_fit() -> None:
+    journal = Journal(JournalLimits(messages=4, size_bytes=100))
+    journal.extend([b"a", b"b", b"c", b"d"])
+    assert (journal.oldest, journal.head) == (1, 4)
+    journal.extend([b"e", b"f"])
+    assert journal.since(2) == [b"c", b"d", b"e", b"f"]
+    assert journal.since(1) is None
+
+
+@pytest.mark.parametrize("limit", ["messages", "size_bytes"])
+@pytest.mark.parametrize("value", [-1, 1.0, True, "9"])
+def test_limits_that_are_no_whole_numbers_are_named(limit: str, value: object) -> None:
+    with pytest.raises(InvalidArgs, match=f"^JournalLimits: {limit}={value!r}; a whole number"):
+        JournalLimits(**{limit: value})  # type: ignore[arg-type]

@@ -43,6 +43,16 @@ def test_a_push_answers_with_the_number_of_its_message() -> None:
     assert push(ahead[0]) == 5
 
 
+def test_a_reader_knows_whether_its_source_is_away_as_of_the_last_heartbeat() -> None:
+    source, replica = level()
+    told = []
+    for is_stale in (False, True, True, False):
+        told.append(replica.reader.is_stale)
+        replica.reader.push(source.writer.heartbeat(is_stale)[len(ID) :])
+    assert told == [False, False, True, True]
+    assert not replica.reader.is_stale
+
+
 def test_a_frame_is_read_from_where_its_body_begins() -> None:
     source, replica = level()
     assert replica.reader.push(ID + source.tick(1), len(ID)) == 2
