@@ -233,8 +233,8 @@ async def test_a_wait_for_the_next_start_can_be_cut_short_and_given_up(output: P
 
 async def test_the_last_request_counts_while_it_stops(output: Path) -> None:
     config = python(
-        "import signal, time\nsignal.signal(15, lambda *a: time.sleep(0.2) or exit(0))\n"
-        "print('up', flush=True)\ntime.sleep(1000)",
+        "import signal, time\nsignal.pthread_sigmask(signal.SIG_BLOCK, [15])\n"
+        "print('up', flush=True)\nsignal.sigwait([15])\ntime.sleep(0.2)",
         ready=ReadyConfig(line="up"),
     )
     async with application(config, output) as rig:
@@ -285,8 +285,9 @@ async def test_who_ignores_the_signal_is_killed_after_the_grace(output: Path) ->
 
 
 async def test_it_is_asked_to_end_by_the_signal_it_wants(output: Path) -> None:
-    code = "import signal, time\nsignal.signal(10, lambda *a: exit(5))\nprint('up', flush=True)\n"
-    config = python(code + "time.sleep(1000)", ready=ReadyConfig(line="up"), stop_signal="SIGUSR1")
+    code = "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [10])\n"
+    code += "print('up', flush=True)\nsignal.sigwait([10])\nexit(5)"
+    config = python(code, ready=ReadyConfig(line="up"), stop_signal="SIGUSR1")
     async with application(config, output) as rig:
         await rig.until("Ready")
         rig.mach.add("Stopping")

@@ -50,15 +50,17 @@ async def test_input_and_output_are_those_of_the_command(tmp_path: Path) -> None
         assert running.err == []
 
 
+# It waits for signals: a handler's exception is too late for a sleep that is just beginning.
 LOYAL = """
-import signal, sys, time
-def note(number, frame):
+import signal, sys
+names = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGHUP", "SIGQUIT", "SIGWINCH")
+awaited = {getattr(signal, name) for name in names}
+signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+print("up", flush=True)
+while True:
+    number = signal.sigwait(awaited)
     print("got", signal.Signals(number).name, flush=True)
     if number in (signal.SIGTERM, signal.SIGINT): sys.exit(9)
-for name in ("SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGHUP", "SIGQUIT", "SIGWINCH"):
-    signal.signal(getattr(signal, name), note)
-print("up", flush=True)
-while True: time.sleep(1000)
 """
 
 
