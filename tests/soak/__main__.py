@@ -70,7 +70,7 @@ async def soak(seconds: float, seed: int, pace: Pace, path: Path | None = None) 
 def _line(record: Record) -> str:
     source, relay = record.source[-1:], record.relay[-1:]
     held = " ".join(
-        f"{name} {sample.rss / MB:.1f} MiB {sample.fds} fds"
+        f"{name} {sample.rss / MB:.1f} + {sample.kept / MB:.1f} MiB {sample.fds} fds"
         for name, samples in (("source", source), ("relay", relay))
         for sample in samples
     )

@@ -22,11 +22,13 @@ class Sample:
         at_s: Since the soak began.
         rss: Bytes of memory.
         fds: Open descriptors.
+        kept: Bytes of memory that were not in use any more, but that malloc had kept.
     """
 
     at_s: float
     rss: int
     fds: int
+    kept: int = 0
 
     @classmethod
     def of(cls, pid: int, at_s: float) -> Sample:

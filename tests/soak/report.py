@@ -17,6 +17,9 @@ source and everybody else, the relay too. Every round ends at rest: the ten judg
 happened in it, and memory and descriptors are read. In the first quarter the source and the relay
 are killed and restarted as well; after that they have to last.
 
+Memory is what is in use: malloc keeps what a burst needed, in pieces between longer-lived blocks,
+and is told to give it back (`malloc_trim`) before each reading; how much that was is told besides.
+
 It fails if a promise was broken, anything did not heal or was left behind, or if from the middle to
 the end the source or the relay grew by more than {MEMORY_BOUND // MB} MiB or
 {FDS_BOUND:.0f} descriptors: by least squares, at the lower end of the 95 % confidence interval.
@@ -58,12 +61,13 @@ def _held(name: str, found: Mapping[str, Any]) -> list[tuple[str, str]]:
         return []
     memory, fds = verdict["memory"][name], verdict["fds"][name]
     peak = max(sample["rss"] for sample in samples)
+    kept = max(sample.get("kept", 0) for sample in samples)
     return [
         (
             f"{name}: memory",
             f"{samples[-1]['rss'] / MB:.1f} MiB at the end, {peak / MB:.1f} at most; second half "
             f"{memory['per_hour'] / MB:+.2f} ± {memory['give'] / MB:.2f} MiB an hour "
-            f"({memory['samples']} samples)",
+            f"({memory['samples']} samples); malloc kept up to {kept / MB:.1f} MiB besides",
         ),
         (
             f"{name}: descriptors",

@@ -9,12 +9,12 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from amzmq.errors import AmzmqError
 from tests.faults.lab import NotHealed
-from tests.faults.process import Ended
+from tests.faults.process import Ended, Program
 from tests.faults.trial import FAULTS
 from tests.soak.gauge import Sample, cpu_s
 from tests.soak.judge import Judge
@@ -134,7 +134,7 @@ class Soak:
                     await self._round()
                     done = await self._lab.turn()
                     await self._lab.guests.ask("empty")
-                    self._measure()
+                    await self._measure()
                     judging.create_task(self._look(*done))
                     await self._lab.resume()
             await self._lab.rest()
@@ -168,7 +168,7 @@ class Soak:
         record.elapsed_s, record.guests = self._now, self._lab.guests_seen
         self._told(record)
 
-    def _measure(self) -> None:
+    async def _measure(self) -> None:
         """Everything is at rest, and no guest is here."""
         lab, record = self._lab, self._record
         assert lab.relay is not None
@@ -179,12 +179,20 @@ class Soak:
             if self._pids.get(name) != program.process.pid:
                 samples.clear()  # another one is in its place
             self._pids[name] = program.process.pid
-            samples.append(Sample.of(program.process.pid, self._now))
+            samples.append(await self._sample(program))
         own = os.getpid()
         record.judge_rss.append(Sample.of(own, self._now).rss)
         for pid in (own, *(program.process.pid for program in lab.programs)):
             self._cpu[pid] = cpu_s(pid)
         record.cpu_s = sum(self._cpu.values())
+
+    async def _sample(self, program: Program) -> Sample:
+        """What it holds, and what malloc kept of a fault's burst, as one long-lived block may."""
+        pid = program.process.pid
+        before = Sample.of(pid, self._now)
+        await program.ask("give_back")
+        after = Sample.of(pid, self._now)
+        return replace(after, kept=max(0, before.rss - after.rss))
 
     # Faults.
 

@@ -28,7 +28,7 @@ async def main() -> None:
     )
     await relay.start()
     say({"addr": relay.addr, "feed": relay.feed_addr})
-    await obey({"metrics": relay.mux.metrics})
+    await obey({"metrics": relay.mux.metrics, "give_back": shared.give_back})
     await relay.stop()
     say(await shared.leftovers(fds))
 

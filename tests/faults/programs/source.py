@@ -198,6 +198,7 @@ async def main() -> None:
     await obey(
         commands
         | {
+            "give_back": shared.give_back,
             "limit_descriptors": shared.limit_descriptors,
             "limit_memory": shared.limit_memory,
         }
