@@ -341,6 +341,7 @@ def test_waits_at_the_source_end_with_their_context() -> None:
         started = net.state_ctx("Start")
         called = net.when_args("Msg", user=1, ctx=started)
         released = net.when_args_of("Msg", {"user": 2}, ctx=started)
+        assert net.when_queue_ends().wait(PATIENCE_S)  # asked for last: the source knows them all
         source.add("Msg", user=1)
         assert called.wait(PATIENCE_S)
         assert not released.done()

@@ -34,7 +34,7 @@ HERE = [name for name in SYSTEMS if name not in MISSING]
 EMPTY, ONE, TWO = clock_of({}), clock_of({"A": 1}), clock_of({"A": 2})
 
 
-async def test_peers_follow_their_source_and_lose_what_was_on_its_way() -> None:
+async def test_peers_follow_their_source_until_something_is_cut() -> None:
     undisturbed = [try_out(SYSTEMS[name], "no-fault") for name in HERE]
     *calm, cut = await asyncio.gather(*undisturbed, try_out(SYSTEMS["clone"], "reset-of-the-feed"))
     for outcome in (*calm, cut):
@@ -42,7 +42,7 @@ async def test_peers_follow_their_source_and_lose_what_was_on_its_way() -> None:
         assert outcome.heal_s is not None
         assert outcome.happenings > 20
     assert {(*outcome.broken, outcome.lost) for outcome in calm} == {(0,)}
-    assert cut.lost > 0
+    assert cut.lost or cut.broken, "what was on its way: events, states, or a part of them"
 
 
 def test_the_faults_of_peers_are_those_of_the_lab() -> None:
