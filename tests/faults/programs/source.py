@@ -116,11 +116,14 @@ class Source:
         return True
 
     async def offer_blob(self, client: str, size: int, seed: int) -> str | None:
-        """Offer a blob to one client; its digest, or None if that client is not here."""
+        """Offer a blob to one client; its digest, or None if that client is not here.
+
+        Or if no file can be opened: the first blob of a process needs some of Python's own.
+        """
         data = random.Random(seed).randbytes(size)
         try:
             self._offers.append(await self.serving.send_blob("blob", data, client))
-        except AmzmqError:
+        except (AmzmqError, OSError):
             return None
         return hashlib.sha256(data).hexdigest()
 
