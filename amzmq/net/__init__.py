@@ -9,6 +9,7 @@ from __future__ import annotations
 from amzmq.net.authenticator import AnyKey, Authenticator, KeyCallback, KeyDirectory
 from amzmq.net.curve import CurveCounts, Insecure
 from amzmq.net.faults import FaultCounts, RandomFaults
+from amzmq.net.handshakes import HandshakeCounts
 from amzmq.net.keys import KeyFileError, KeyInvalid, Keys
 from amzmq.net.memory import MemoryNetwork, MemoryTransport
 from amzmq.net.options import SocketOptions
@@ -24,6 +25,7 @@ __all__ = [
     "Delivery",
     "Direction",
     "FaultCounts",
+    "HandshakeCounts",
     "Insecure",
     "KeyCallback",
     "KeyDirectory",

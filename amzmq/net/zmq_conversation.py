@@ -10,10 +10,10 @@ import zmq
 
 from amzmq.net.authenticator import NOBODY
 from amzmq.net.context import ContextLease
-from amzmq.net.gate import Gate
 from amzmq.net.log import callback_failed
 from amzmq.net.options import SocketOptions
 from amzmq.net.transport import ConnectedFn, Delivery, DrainedFn, MessageFn, PeerMessageFn
+from amzmq.net.zmq_bound import Binding, ZmqBound
 from amzmq.net.zmq_socket import (
     EVENTS,
     NOBLOCK,
@@ -28,7 +28,7 @@ from amzmq.net.zmq_socket import (
 NO_BLOBS: tuple[bytes, ...] = ()
 
 
-class ZmqRouter(ZmqSocket):
+class ZmqRouter(ZmqBound):
     """A bound ROUTER that refuses unknown peers instead of dropping for them.
 
     With a gate it hears, and sends to, only those whom the gate lets in.
@@ -36,7 +36,7 @@ class ZmqRouter(ZmqSocket):
 
     kind = "router"
 
-    __slots__ = ("_drained", "_on_drained", "_on_message", "endpoint", "gate")
+    __slots__ = ("_drained", "_on_drained", "_on_message")
 
     def __init__(
         self,
@@ -44,21 +44,14 @@ class ZmqRouter(ZmqSocket):
         lease: ContextLease,
         options: SocketOptions,
         on_closed: Callable[[ZmqSocket], None],
-        endpoint: str,
+        binding: Binding,
         on_message: PeerMessageFn,
         on_drained: DrainedFn | None,
-        gate: Gate | None = None,
     ) -> None:
-        self.endpoint = endpoint
-        self.gate = gate
         self._on_message = on_message
         self._on_drained = on_drained
         self._drained = True
-        super().__init__(sock, lease, options, on_closed)
-
-    async def let_go(self) -> None:
-        """Frees the address, so that somebody else may bind it at once."""
-        await self._unbind(self.endpoint)
+        super().__init__(sock, lease, options, on_closed, binding)
 
     def send(self, peer: bytes, frame: bytes, blobs: Sequence[bytes] = ()) -> Delivery:
         """Queues one message for one peer and never waits."""

@@ -9,10 +9,11 @@ import zmq
 
 from amzmq.net.authenticator import NOBODY
 from amzmq.net.context import ContextLease
-from amzmq.net.gate import Gate, Wire
+from amzmq.net.gate import Wire
 from amzmq.net.log import callback_failed, log
 from amzmq.net.options import SocketOptions
 from amzmq.net.transport import ConfirmFn, FrameFn, FramesFn, TopicFn
+from amzmq.net.zmq_bound import Binding, ZmqBound
 from amzmq.net.zmq_socket import NOBLOCK, ZmqRaw, ZmqSocket, receive_rest
 
 SUBSCRIBE = int(zmq.SUBSCRIBE)
@@ -20,7 +21,7 @@ UNSUBSCRIBE = int(zmq.UNSUBSCRIBE)
 LOOK_SECONDS = 0.005
 
 
-class ZmqPublisher(ZmqSocket):
+class ZmqPublisher(ZmqBound):
     """A bound XPUB in manual mode: a subscription counts only when it was confirmed.
 
     Confirming goes to "the subscriber whose message was read last", which libzmq finds in a
@@ -41,8 +42,6 @@ class ZmqPublisher(ZmqSocket):
         "_on_subscribe",
         "_on_unsubscribe",
         "asker",
-        "endpoint",
-        "gate",
     )
 
     def __init__(
@@ -51,24 +50,17 @@ class ZmqPublisher(ZmqSocket):
         lease: ContextLease,
         options: SocketOptions,
         on_closed: Callable[[ZmqSocket], None],
-        endpoint: str,
+        binding: Binding,
         on_subscribe: ConfirmFn,
         on_unsubscribe: TopicFn,
         on_garbage: FrameFn,
-        gate: Gate | None = None,
     ) -> None:
-        self.endpoint = endpoint
         self.asker = NOBODY
-        self.gate = gate
         self._on_subscribe = on_subscribe
         self._on_unsubscribe = on_unsubscribe
         self._on_garbage = on_garbage
         self._misaligned = False
-        super().__init__(sock, lease, options, on_closed)
-
-    async def let_go(self) -> None:
-        """Frees the address, so that somebody else may bind it at once."""
-        await self._unbind(self.endpoint)
+        super().__init__(sock, lease, options, on_closed, binding)
 
     def send(self, frame: bytes) -> None:
         """Sends to every confirmed subscriber that has room; libzmq copies, we do it once."""

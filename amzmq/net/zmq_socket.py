@@ -21,7 +21,6 @@ from amzmq.errors import FrameTooLarge
 from amzmq.net.context import ContextLease
 from amzmq.net.log import log
 from amzmq.net.options import SocketOptions
-from amzmq.net.unbinding import unbind
 
 ZmqRaw: TypeAlias = "zmq.Socket[bytes]"
 
@@ -86,10 +85,6 @@ class ZmqSocket:
 
     async def let_go(self) -> None:
         """Frees the address that the socket is bound to, if it is; its connections go on."""
-
-    async def _unbind(self, endpoint: str) -> None:
-        if not (self._closed or self._lease.forked):
-            await unbind(self._lease.context, self._sock, endpoint)
 
     def close(self) -> None:
         """Closes the socket; closing again, or inside a callback, is fine."""

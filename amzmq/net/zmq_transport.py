@@ -14,6 +14,7 @@ from amzmq.net.authenticator import Authenticator, AuthenticatorLike
 from amzmq.net.context import ContextLease, acquire_context
 from amzmq.net.curve import Curve, CurveCounts
 from amzmq.net.gate import Gate
+from amzmq.net.handshakes import HandshakeCounts, HandshakeMonitor
 from amzmq.net.keys import Keys, PathLike
 from amzmq.net.options import SocketOptions
 from amzmq.net.transport import (
@@ -27,6 +28,7 @@ from amzmq.net.transport import (
     TopicFn,
 )
 from amzmq.net.zap import ENDPOINT, ZapHandler, require_zap
+from amzmq.net.zmq_bound import Binding
 from amzmq.net.zmq_conversation import ZmqDealer, ZmqRouter
 from amzmq.net.zmq_feed import ZmqPublisher, ZmqSubscriber
 from amzmq.net.zmq_socket import ZmqRaw, ZmqSocket
@@ -49,6 +51,7 @@ class ZmqTransport:
 
     Attributes:
         counts: What became of those who wanted to connect to what is secured.
+        handshakes: What became of connections, at all that it binds.
 
     Raises:
         KeyFileError: A key's file cannot be read.
@@ -57,6 +60,7 @@ class ZmqTransport:
 
     __slots__ = (
         "_closed", "_curve", "_lease", "_open", "_options", "_recheck_timer", "counts",
+        "handshakes",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +76,7 @@ class ZmqTransport:
         self._options = options or SocketOptions()
         self._curve = Curve(curve, server_key, authenticator, curve_required, insecure)
         self.counts = CurveCounts()
+        self.handshakes = HandshakeCounts()
         self._recheck_timer: asyncio.TimerHandle | None = None
         self._lease: ContextLease | None = None
         self._open: set[ZmqSocket] = set()
@@ -88,9 +93,9 @@ class ZmqTransport:
         """Binds a router."""
         with self._new(zmq.ROUTER) as (sock, lease):
             sock.setsockopt(zmq.ROUTER_MANDATORY, 1)
-            real, gate = self._bind(sock, endpoint, ZmqRouter.kind)
+            binding = self._bind(sock, endpoint, ZmqRouter.kind)
             router = ZmqRouter(
-                sock, lease, self._options, self._open.discard, real, on_message, on_drained, gate
+                sock, lease, self._options, self._open.discard, binding, on_message, on_drained
             )
         self._open.add(router)
         return router
@@ -105,17 +110,16 @@ class ZmqTransport:
         """Binds a publisher that asks `on_subscribe` for every subscription."""
         with self._new(zmq.XPUB) as (sock, lease):
             sock.setsockopt(zmq.XPUB_MANUAL, 1)
-            real, gate = self._bind(sock, endpoint, ZmqPublisher.kind)
+            binding = self._bind(sock, endpoint, ZmqPublisher.kind)
             publisher = ZmqPublisher(
                 sock,
                 lease,
                 self._options,
                 self._open.discard,
-                real,
+                binding,
                 on_subscribe,
                 on_unsubscribe,
                 on_garbage,
-                gate,
             )
         self._open.add(publisher)
         return publisher
@@ -188,17 +192,28 @@ class ZmqTransport:
             sock.close(0)
             raise
 
-    def _bind(self, sock: ZmqRaw, endpoint: str, kind: str) -> tuple[str, Gate | None]:
-        """Binds a socket; its real endpoint, and the gate of one that is secured."""
+    def _bind(self, sock: ZmqRaw, endpoint: str, kind: str) -> Binding:
+        """Binds a socket, with a monitor, and with a gate if it is secured."""
         self._curve.before_bind(sock, endpoint)
         authenticator = self._curve.authenticator
-        if authenticator is None:
-            return addresses.bind(sock, endpoint), None
-        if self._recheck_timer is None:
-            self._begin_asking(authenticator)
-        require_zap(sock)
-        real = addresses.bind(sock, endpoint)
-        return real, Gate(kind, real, authenticator, self.counts)
+        if authenticator is not None:
+            if self._recheck_timer is None:
+                self._begin_asking(authenticator)
+            require_zap(sock)
+        with self._new(zmq.PAIR) as (pair, lease):
+            monitor = HandshakeMonitor(
+                sock, pair, lease, self._options, self._open.discard, self.handshakes
+            )
+        self._open.add(monitor)
+        try:
+            real = addresses.bind(sock, endpoint)
+        except BaseException:
+            monitor.close()
+            raise
+        gate = None
+        if authenticator is not None:
+            gate = Gate(kind, real, authenticator, self.counts)
+        return Binding(real, monitor, gate)
 
     def _begin_asking(self, authenticator: Authenticator) -> None:
         """Answers libzmq's questions about new connections, and looks after the old ones."""

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-import zmq
 
 from amzmq.net import Delivery, MemoryNetwork, ZmqTransport
 
-from .curve_rig import ALICE, BOB, Hosts, Source, allow
+from .curve_rig import ALICE, BOB, Hosts, allow
 from .rig import PATIENCE_S, QUICK, Ends, World, until
 
 
@@ -53,36 +52,6 @@ def allowed(tmp_path: Path) -> Path:
     allow(folder, "alice", ALICE)
     allow(folder, "bob", BOB)
     return folder
-
-
-@pytest.fixture
-def failed_handshakes() -> Iterator[Callable[[Source], Callable[[], int]]]:
-    """Counts connections to a source that ended before they were anybody's, as libzmq sees them."""
-    monitors: list[zmq.Socket[bytes]] = []
-    events = (
-        zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-        | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-        | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-    )
-
-    def watch(source: Source) -> Callable[[], int]:
-        seen = 0
-        for sock in (source.router._sock, source.publisher._sock):
-            monitors.append(sock.get_monitor_socket(events))
-
-        def count() -> int:
-            nonlocal seen
-            for monitor in monitors:
-                while monitor.poll(0):
-                    monitor.recv_multipart()
-                    seen += 1
-            return seen
-
-        return count
-
-    yield watch
-    for monitor in monitors:
-        monitor.close(0)
 
 
 __all__ = ["PATIENCE_S", "QUICK", "Delivery", "Ends", "World", "until"]

@@ -34,6 +34,11 @@ class Source:
     def has_heard(self, count: int) -> bool:
         return len(self.ends.at_router) == count
 
+    def turned_away(self) -> int:
+        """Connections that were never anybody's; a visitor's two may be under way."""
+        handshakes = self.transport.handshakes
+        return handshakes.accepted - handshakes.succeeded - 2
+
     def users(self) -> set[str]:
         return {self.router.user_of(peer) for peer, _, _ in self.ends.at_router}
 

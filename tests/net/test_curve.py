@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,6 @@ from .curve_rig import (
     SERVER,
     TOPIC,
     Hosts,
-    Source,
     Tap,
     Visitor,
     all_of,
@@ -118,19 +116,15 @@ async def test_an_unknown_key_gets_nothing(hosts: Hosts, allowed: Path) -> None:
     assert source.transport.counts.accepted == 0
 
 
-async def test_a_peer_without_curve_gets_nothing(
-    hosts: Hosts, allowed: Path, failed_handshakes: Callable[[Source], Callable[[], int]]
-) -> None:
+async def test_a_peer_without_curve_gets_nothing(hosts: Hosts, allowed: Path) -> None:
     source = hosts.source(allowed)
-    await shut_out(source, hosts.client(None, None), failed_handshakes(source))
+    await shut_out(source, hosts.client(None, None), source.turned_away)
     assert source.transport.counts.accepted == 0
 
 
-async def test_a_peer_that_expects_another_source_gets_nothing(
-    hosts: Hosts, allowed: Path, failed_handshakes: Callable[[Source], Callable[[], int]]
-) -> None:
+async def test_a_peer_that_expects_another_source_gets_nothing(hosts: Hosts, allowed: Path) -> None:
     source = hosts.source(allowed)
-    await shut_out(source, hosts.client(ALICE, server=EVE), failed_handshakes(source))
+    await shut_out(source, hosts.client(ALICE, server=EVE), source.turned_away)
     assert source.transport.counts.accepted == 0
 
 
@@ -185,14 +179,12 @@ async def test_a_function_that_raises_refuses(
     assert "the database is away" in caplog.text
 
 
-async def test_nobody_gets_in_when_nobody_can_be_asked(
-    hosts: Hosts, allowed: Path, failed_handshakes: Callable[[Source], Callable[[], int]]
-) -> None:
+async def test_nobody_gets_in_when_nobody_can_be_asked(hosts: Hosts, allowed: Path) -> None:
     source = hosts.source(allowed)
     for sock in tuple(source.transport._open):
         if sock.kind == "zap":
             sock.close()
-    await shut_out(source, hosts.client(ALICE), failed_handshakes(source))
+    await shut_out(source, hosts.client(ALICE), source.turned_away)
 
 
 async def test_the_id_of_somebody_who_left_is_not_to_be_had(hosts: Hosts, allowed: Path) -> None:

@@ -104,7 +104,7 @@ class Limits:
 
 _LEAST = {"admins": 0, "requests_per_second": 0, "handshake": 0.001}
 _MOST = {"handshake": 86_400}  # in ms, libzmq has 31 bits for it
-_NOT_COUNTED = ("handshake",)  # libzmq ends these connections, and does not tell
+_NOT_COUNTED = ("handshake",)  # the transport does: `HandshakeCounts`
 
 
 class Guard:

@@ -433,9 +433,11 @@ class Mux(Sending):
         }
 
     def _handshakes(self) -> dict[str, int]:
-        """What became of those who wanted to connect, where that takes a key."""
-        counts = self._transport.counts if isinstance(self._transport, ZmqTransport) else None
-        return {} if counts is None else counts.metrics()
+        """What became of those who wanted to connect."""
+        transport = self._transport
+        if not isinstance(transport, ZmqTransport):
+            return {}
+        return {**transport.counts.metrics(), **transport.handshakes.metrics()}
 
     def machines(self) -> list[MachineInfo]:
         """What is served, as `list_machines` tells others."""

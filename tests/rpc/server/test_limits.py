@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -100,7 +101,7 @@ async def test_each_limit_has_a_counter_from_the_start(world: World) -> None:
     counters = (await world.serve()).metrics()
     told = {name.removeprefix("over_") for name in counters if name.startswith("over_")}
     all_of_them = {each.name for each in dataclasses.fields(Limits)}
-    assert all_of_them - told == {"handshake"}  # libzmq does not tell
+    assert all_of_them - told == {"handshake"}  # counted by the transport
     assert {counters[f"over_{name}"] for name in told} == {0}
 
 
@@ -547,6 +548,17 @@ async def test_the_handshake_of_a_connection_has_the_time_of_the_limits(
     async with Mux(machine(), limits=Limits(handshake=0.25)):
         pass
     assert [options.handshake_ms for options in made] == [250]
+
+
+async def test_a_handshake_that_takes_longer_is_among_the_metrics() -> None:
+    async with Mux(machine(), limits=Limits(handshake=0.05)) as mux:
+        host, _, port = mux.addr.removeprefix("tcp://").rpartition(":")
+        _, silent = await asyncio.open_connection(host, int(port))
+        await until(lambda: mux.metrics()["handshakes_unfinished"] == 1)
+        silent.close()
+        async with Client(mux.addr):
+            await until(lambda: mux.metrics()["handshakes_succeeded"] == 2)
+            assert mux.metrics()["connections_accepted"] >= 3
 
 
 def test_a_limit_is_named_with_its_value_and_the_remedy() -> None:
