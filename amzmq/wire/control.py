@@ -425,9 +425,16 @@ class Unfollow(NamedTuple):
 
 
 class Bye(NamedTuple):
-    """A planned end."""
+    """A planned end.
+
+    Attributes:
+        reason: For people.
+        heads: [stream id, number] of the last message of each stream that the client follows, from
+            the source; nothing comes after it.
+    """
 
     reason: str
+    heads: list[Value] | None = None
 
 
 class Refusal(NamedTuple):
@@ -476,7 +483,7 @@ _FORMS: dict[int, tuple[type[Message], Form]] = {
         (Pong, "nn", 1),
         (Directed, "nns*bsLs", 5),
         (Ack, "nL", 1),
-        (Bye, "s", 1),
+        (Bye, "sL", 1),
         (Refusal, "nnsb", 3),
         (Watch, "nnIDi", 5),
         (Watched, "nn", 2),
@@ -513,7 +520,9 @@ def to_frame(message: Message) -> bytes:
         fields = message[:4]
     elif isinstance(message, Ping) and message.others is None:
         fields = message[:2]
-    elif isinstance(message, Pong) and message.every == 1:
+    elif (isinstance(message, Pong) and message.every == 1) or (
+        isinstance(message, Bye) and message.heads is None
+    ):
         fields = message[:1]
     try:
         frame = encode((_KIND_OF[type(message)], *fields))

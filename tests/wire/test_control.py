@@ -70,7 +70,7 @@ MESSAGES: list[Message] = [
     Pong(7, 3),
     Directed(1, 7, "price", {"usd": 1.5}, b"token", "tx", [1024, 64], "origin"),
     Ack(3, [[2, "nobody"]]),
-    Bye("the client stops"),
+    Bye("the source stops", [[b"streamid", 7]]),
     Refusal(0, RefusalCode.STOPPING, "later", b"token"),
     Watch(3, WatchKind.ARGS, [4], {"user": 42}, 7),
     Watched(3, 17),
@@ -89,7 +89,8 @@ MESSAGES: list[Message] = [
 KINDS = [type(message) for message in MESSAGES]
 OPTIONAL = {
     Hello: 3, Welcome: 7, Mutate: 1, Reply: 1, CatchUp: 1, Directed: 3, Ping: 2, Pong: 1,
-    Ack: 1, Refusal: 1, Chunk: 1, Sync: 2, SnapshotReply: 2, Follow: 2, Followed: 4, Unfollow: 1,
+    Ack: 1, Bye: 1, Refusal: 1, Chunk: 1, Sync: 2, SnapshotReply: 2, Follow: 2, Followed: 4,
+    Unfollow: 1,
 }  # fmt: skip
 """How many fields at the end may be missing."""
 
@@ -110,7 +111,7 @@ STRATEGIES = {
 FORMS = {
     Hello: "nsbbsLL", Welcome: "nbbssn*tnNLDL", Sync: "nbibb", SnapshotReply: "nnInnnn*N",
     CatchUp: "nBn", Mutate: "nnIDiL", Reply: "nnBn", Ping: "inL", Pong: "nn", Directed: "nns*bsLs",
-    Ack: "nL", Bye: "s", Refusal: "nnsb", Watch: "nnIDi", Watched: "nn", Unwatch: "n",
+    Ack: "nL", Bye: "sL", Refusal: "nnsb", Watch: "nnIDi", Watched: "nn", Unwatch: "n",
     NsReport: "nnns", List: "n", Listing: "nl", Fetch: "bnn", Chunk: "bnns",
     Follow: "nsLb", Followed: "nbbs*NLD", Unfollow: "bs",
 }  # fmt: skip

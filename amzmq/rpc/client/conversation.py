@@ -145,8 +145,14 @@ class Conversation(Talk):
         """The feed's endpoint."""
         return self._client.follower.feed
 
+    def followers(self) -> Iterable[Follower]:
+        """The one of the replica, once there is one."""
+        follower = self._client.following.follower
+        return () if follower is None else (follower,)
+
     def pause(self) -> None:
         """The connection is gone: the follower cannot ask by it."""
+        super().pause()
         self.settled = False
         self._client.following.pause()
 
@@ -267,6 +273,3 @@ class Conversation(Talk):
             self._connection.said_bye(message.reason)
         else:
             self._connection.fail(refusal(message.code, message.reason))
-
-    def _on_bye(self, message: Bye) -> None:
-        self._connection.said_bye(message.reason)

@@ -9,12 +9,15 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from amzmq.errors import FrameInvalid, NotConnected
 from amzmq.rpc.client.connection import Connection
+from amzmq.rpc.client.farewell import Farewell
 from amzmq.rpc.client.pulse import Pulse
 from amzmq.rpc.listing import MachineInfo, machines_of
-from amzmq.wire.control import List, Listing, Message, Ping, Pong, from_frame
+from amzmq.rpc.replica.follower import Follower
+from amzmq.wire.control import Bye, List, Listing, Message, Ping, Pong, from_frame
 
 _log = logging.getLogger("amzmq.client")
 
@@ -43,6 +46,7 @@ class Talk(ABC):
         self._loop = asyncio.get_running_loop()
         self._listings: dict[int, asyncio.Future[Listing]] = {}
         self._last_listing = 0
+        self._farewell: Farewell | None = None
 
     def end(self) -> None:
         """Nothing more will be said."""
@@ -93,8 +97,14 @@ class Talk(ABC):
         """The feed's endpoint; "" if it is not known."""
 
     @abstractmethod
+    def followers(self) -> Iterable[Follower]:
+        """What keeps the replicas level."""
+
     def pause(self) -> None:
         """The connection is gone: nothing can be asked until the next one."""
+        if self._farewell is not None:
+            self._farewell.cancel()
+            self._farewell = None
 
     @abstractmethod
     def _heard(self, message: Message, blobs: Sequence[bytes]) -> None:
@@ -135,6 +145,13 @@ class Talk(ABC):
             raise NotConnected(f"{addr} did not answer in time") from None
         finally:
             del self._listings[request]
+
+    def _on_bye(self, message: Bye) -> None:
+        """The source ends the conversation as planned; what it said before comes first."""
+        if self._farewell is not None:
+            self._farewell.cancel()
+        heard = partial(self._connection.said_bye, message.reason)
+        self._farewell = Farewell(message.heads or (), self.followers(), heard)
 
     def _on_listing(self, message: Listing) -> None:
         answer = self._listings.get(message.request)

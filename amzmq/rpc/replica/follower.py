@@ -65,7 +65,14 @@ class FeedConnector(Protocol):
         """Closes what is still open."""
 
 
-class Member(Protocol):
+class Awaiting(Protocol):
+    """Whoever wants to know how far the stream is."""
+
+    def applied(self, number: int) -> bool:
+        """The stream is applied up to `number`; whether something still waits for more."""
+
+
+class Member(Awaiting, Protocol):
     """A client, as far as the stream that it follows goes."""
 
     def ask(self, message: Sync) -> bool:
@@ -73,9 +80,6 @@ class Member(Protocol):
 
     def deliver(self, frame: PayloadFrame) -> None:
         """A payload for everybody, in order with the states."""
-
-    def applied(self, number: int) -> bool:
-        """The stream is applied up to `number`; whether something still waits for more."""
 
     def beat(self) -> None:
         """The stream's heartbeat arrived."""
@@ -131,7 +135,7 @@ class Follower:
         self._feed = ""
         self._members: dict[Member, str] = {}
         self._live: dict[Member, None] = {}
-        self._awaiting: dict[Member, None] = {}
+        self._awaiting: dict[Awaiting, None] = {}
         self._loop = asyncio.get_running_loop()
         rng = random.Random()  # nosec B311  # only spreads waits
         self._jitter = Jitter(RESYNC_WAIT, RESYNC_WAIT_LIMIT, RESYNC_CALM, rng)
@@ -185,9 +189,9 @@ class Follower:
             if self._feed not in feeds:
                 self._connect(feeds[0])
 
-    def await_number(self, member: Member) -> None:
-        """Tell this client whenever the stream has moved, until it says that it is enough."""
-        self._awaiting[member] = None
+    def await_number(self, awaiting: Awaiting) -> None:
+        """Tell this one whenever the stream has moved, until it says that it is enough."""
+        self._awaiting[awaiting] = None
 
     async def close(self) -> None:
         """Release the sockets, once nobody follows here any more."""
@@ -392,9 +396,9 @@ class Follower:
         """Something was taken in: tell how far it goes, and ask if something is missing."""
         if self._awaiting:
             number = self.reader.number
-            for member in tuple(self._awaiting):
-                if not member.applied(number):
-                    self._awaiting.pop(member, None)
+            for awaiting in tuple(self._awaiting):
+                if not awaiting.applied(number):
+                    self._awaiting.pop(awaiting, None)
         if self._live and self.reader.need is not Need.NOTHING and self._timer is None:
             wait = self._jitter.next(self._loop.time())
             self._timer = self._loop.call_later(wait, self._resync, RESYNC_RETRY[0])

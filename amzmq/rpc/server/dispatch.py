@@ -93,7 +93,7 @@ class Dispatch:
         self._is_stopping = False
 
     def stop(self) -> None:
-        """From now on only goodbyes are heard.
+        """From now on only goodbyes are heard, and questions about what was said before.
 
         Nothing more is said on the feed, so nothing more may change. Those who are here have
         been told Bye; those who come now are told why not.
@@ -109,7 +109,7 @@ class Dispatch:
         except FrameInvalid as error:
             self._count_garbage(str(error))
             return
-        if self._is_stopping and not isinstance(message, Bye):
+        if self._is_stopping and not isinstance(message, (Bye, Sync)):
             if isinstance(message, Hello):
                 self._exits.send(peer, Refusal(0, RefusalCode.STOPPING, "the source stops"))
         elif isinstance(message, Hello):

@@ -272,8 +272,9 @@ class Server:
         self.outbox.acknowledge(message.ordinal, message.failed or ())
 
     def bye(self, reason: str) -> None:
-        """Tell the client that this conversation ends as planned."""
-        self._send(Bye(reason))
+        """Tell the client that this conversation ends as planned, and where its streams do."""
+        streams = (self.stream, *(followed.stream for followed in self.followed))
+        self._send(Bye(reason, [[stream.stream_id, stream.head] for stream in streams]))
 
     # Waits at the source.
 

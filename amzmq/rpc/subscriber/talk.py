@@ -22,6 +22,7 @@ from amzmq.errors import AmzmqError, FrameInvalid, NotConnected, Refused, RpcErr
 from amzmq.rpc.client.calls import refusal
 from amzmq.rpc.client.connection import Connection
 from amzmq.rpc.client.talk import Talk, reachable
+from amzmq.rpc.replica.follower import Follower
 from amzmq.rpc.subscriber.followed_machine import FollowedMachine
 from amzmq.wire.control import (
     NEWS,
@@ -167,8 +168,13 @@ class SubscriberTalk(Talk):
         """The feed's endpoint."""
         return self._feed
 
+    def followers(self) -> Iterable[Follower]:
+        """One for each machine that is followed."""
+        return [it.follower for it in self._subscriber.followed if it.is_followed]
+
     def pause(self) -> None:
         """The connection is gone: no machine can ask by it."""
+        super().pause()
         for machine in self._subscriber.followed:
             machine.pause()
         self._questions.clear()
@@ -237,7 +243,7 @@ class SubscriberTalk(Talk):
         elif isinstance(message, Refusal):
             self._on_refusal(message)
         elif isinstance(message, Bye):
-            self._connection.said_bye(message.reason)
+            self._on_bye(message)
         elif isinstance(message, Directed):
             self._subscriber.take_directed(message)
         elif isinstance(message, Unfollow):

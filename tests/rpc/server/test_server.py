@@ -153,10 +153,13 @@ async def test_a_ping_says_how_far_the_client_is_and_the_answer_how_far_there_is
 
 
 @in_virtual_time
-async def test_a_planned_end_is_told() -> None:
+async def test_a_planned_end_is_told_with_the_last_message_of_the_stream() -> None:
     desk = Desk()
-    desk.server().bye("enough")
-    assert desk.only(Bye) == Bye("enough")
+    server = desk.server()
+    desk.source.add("A")
+    desk.feed.flush()
+    server.bye("enough")
+    assert desk.only(Bye) == Bye("enough", [[server.stream.stream_id, 1]])
 
 
 # How much may be asked.
