@@ -170,7 +170,8 @@ class Attempt:
         config = self._config
         told = {"AMZMQ_JOB": self._name, "AMZMQ_ADDR": self._owner.addr, _RUN: self._mark}
         env = {**os.environ, **self._host.environment, **config.env, **told}
-        return Launch(config.command, config.cwd, env, config.stdin is Stdin.INHERIT)
+        inherits = config.stdin is Stdin.INHERIT
+        return Launch(config.command, config.cwd, env, inherits, self._owner.stop_signal)
 
     def _not_started(self, error: OSError) -> Ending:
         why = f"{self._config.command[0]}: {error.strerror}"

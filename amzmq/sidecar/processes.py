@@ -14,13 +14,14 @@ import logging
 import os
 import signal
 import subprocess  # nosec B404  # starting a command is what it is for
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 _log = logging.getLogger("amzmq.sidecar.process")
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 _PROC = Path("/proc")
@@ -36,12 +37,31 @@ def adopt_orphans() -> None:
     """Have descendants whose parents died left to this process, as to pid 1 (Linux only)."""
     if os.getpid() == 1:
         return
-    try:
-        failed = ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    except AttributeError:
-        failed = True
-    if failed:
+    prctl = _prctl()
+    if prctl is None or prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         _log.info("this system does not leave orphans to the sidecar; they go to its init")
+
+
+def _prctl() -> Callable[[int, int, int, int, int], int] | None:
+    """The system's call, where there is one."""
+    return getattr(ctypes.CDLL(None), "prctl", None)
+
+
+def _ending_with_us(number: int) -> Callable[[], None] | None:
+    """What a process does before it becomes the command: it gets a signal when the daemon dies.
+
+    Else a daemon that is killed, and started again, would have its application twice (Linux only).
+    """
+    prctl, daemon = _prctl(), os.getpid()
+    if prctl is None:
+        return None
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+        if os.getppid() != daemon:  # it died before it could be asked
+            os.kill(os.getpid(), number)
+
+    return ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +73,14 @@ class Launch:
         cwd: Its folder; the current one if empty.
         env: All of its environment.
         inherit_stdin: Whether it reads what the daemon would; else nothing.
+        stop_signal: What it gets when the daemon dies without having ended it.
     """
 
     command: Sequence[str]
     cwd: str
     env: Mapping[str, str]
     inherit_stdin: bool
+    stop_signal: int
 
 
 class Child:
@@ -84,6 +106,7 @@ class Child:
                 stdout=write_out,
                 stderr=write_err,
                 start_new_session=True,
+                preexec_fn=_ending_with_us(launch.stop_signal),
             )
         except BaseException:
             os.close(self.stdout)

@@ -166,6 +166,31 @@ async def test_a_command_that_forks_away_has_ended_and_leaves_nothing(tmp_path: 
     assert not Path(f"/proc/{running.out[0]}").exists()
 
 
+async def test_the_command_ends_with_a_daemon_that_is_killed(tmp_path: Path) -> None:
+    code = f"""
+import os, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+print(os.getpid(), flush=True)
+signal.sigwait([signal.SIGTERM])
+open({str(tmp_path / "told")!r}, "w").close()
+"""
+    async with around(tmp_path, *script(code)) as running:
+        pid = int(await running.said("", running.out))
+        running.signal(signal.SIGKILL)
+        async with asyncio.timeout(PATIENCE_S):
+            while not _has_ended(pid):
+                await asyncio.sleep(0.01)
+    assert (tmp_path / "told").exists(), "it may end in its own way"
+
+
+def _has_ended(pid: int) -> bool:
+    """Also if nobody has asked for its status yet: that is init's."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
 async def test_the_end_of_its_own_readers_does_not_disturb_the_command(tmp_path: Path) -> None:
     code = "print('up', flush=True)\ninput()\nfor n in range(9999): print(n)\n"
     async with around(tmp_path, *script(code + "exit(4)")) as running:
