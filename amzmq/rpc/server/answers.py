@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import NamedTuple
+from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from amzmq.wire.codec import Value
@@ -19,10 +19,14 @@ BYTES_KEPT = 4 * 1024 * 1024
 """Their bytes together, unless it is only one: as many as one frame may have."""
 
 
-class _Kept(NamedTuple):
+@dataclass(slots=True)
+class _Kept:
+    """An encoded answer, and whether it was given since the last look."""
+
     stamp: tuple[object, ...]
     kind: type[Message]
     tail: bytes
+    is_wanted: bool = True
 
 
 class Answers:
@@ -37,6 +41,14 @@ class Answers:
         self._streams: WeakKeyDictionary[StreamWriter, OrderedDict[Hashable, _Kept]] = (
             WeakKeyDictionary()
         )
+
+    def forget_unwanted(self) -> None:
+        """Forget what nobody was given since the last time: it may be large, and old by now."""
+        for answers in self._streams.values():
+            for key in [key for key, kept in answers.items() if not kept.is_wanted]:
+                del answers[key]
+            for kept in answers.values():
+                kept.is_wanted = False
 
     def frame(
         self,
@@ -66,4 +78,5 @@ class Answers:
                 len(answers) > 1 and sum(len(it.tail) for it in answers.values()) > BYTES_KEPT
             ):
                 answers.popitem(last=False)
+        kept.is_wanted = True
         return frame_with(kept.kind, first, kept.tail)

@@ -238,7 +238,7 @@ class Mux(Sending):
         )
         self._reception.feed_addr = self.feed_addr
         beats = Heartbeats(self._heartbeat, self._sources, self._sessions, self._went_silent)
-        beats.also = self._end_changed_users
+        beats.also = self._on_beat
         self._beating = asyncio.create_task(beats.run(), name=f"{self.mach.id}.heartbeat")
         self.mach.add("Ready")
 
@@ -548,6 +548,10 @@ class Mux(Sending):
         self.counters.expired += 1
         _log.info("[%s] %s went silent", self.mach.id, server.client.name)
         self._drop(peer)
+
+    def _on_beat(self) -> None:
+        self._desk.beat()
+        self._end_changed_users()
 
     def _end_changed_users(self) -> None:
         """Who has other rights now has to come back to get them."""

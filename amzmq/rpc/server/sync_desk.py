@@ -82,6 +82,11 @@ class SyncDesk:
         for key in [key for key in self._waiting if key[0] is asker]:
             del self._waiting[key]
 
+    def beat(self) -> None:
+        """Forget answers that nobody has asked for since the last heartbeat."""
+        self._catch_ups.forget_unwanted()
+        self._snapshots.forget_unwanted()
+
     def close(self) -> None:
         """Nobody is answered any more."""
         self._waiting.clear()

@@ -64,3 +64,23 @@ def test_large_answers_are_not_kept_beside_each_other(monkeypatch: pytest.Monkey
     assert kept.encoded == 4
     kept.frame(writer, "two", (), 1, lambda: CatchUp(0, [bytes(900)]))
     assert kept.encoded == 4
+
+
+def test_an_answer_is_kept_while_it_is_wanted() -> None:
+    kept, writer = Answers(), stream()
+
+    def give(key: str) -> None:
+        kept.frame(writer, key, (), 1, lambda: CatchUp(0, []))
+
+    give("one")
+    give("two")
+    for _ in range(3):
+        kept.forget_unwanted()
+        give("one")
+    assert kept.encoded == 2
+    give("two")
+    assert kept.encoded == 3
+    kept.forget_unwanted()
+    kept.forget_unwanted()
+    give("one")
+    assert kept.encoded == 4

@@ -49,6 +49,19 @@ async def test_the_journal_answers_whom_it_reaches() -> None:
     assert (counters.snapshots_sent, desk.waiting) == (0, 0)
 
 
+@pytest.mark.parametrize("epoch", [EPOCH, b"other ep"], ids=["journal", "snapshot"])
+async def test_what_nobody_asks_for_any_more_is_forgotten(epoch: bytes) -> None:
+    counters, said = MuxCounters(), stream()
+    desk = SyncDesk(counters)
+    encoded = []
+    for beats in (0, 1, 1, 2, 0):
+        for _ in range(beats):
+            desk.beat()
+        desk.answer(Asker(), said, missed(1, epoch))
+        encoded.append(counters.catch_ups_encoded + counters.snapshots_encoded)
+    assert encoded == [1, 1, 1, 2, 2]
+
+
 @pytest.mark.parametrize(
     ("limits", "question"),
     [
