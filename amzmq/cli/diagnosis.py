@@ -27,9 +27,8 @@ from amzmq.wire.control import (
     Refusal,
     RefusalCode,
     Welcome,
-    from_frame,
-    to_frame,
 )
+from amzmq.wire.control_frames import from_frame, to_frame
 from amzmq.wire.view import View
 
 _M = TypeVar("_M", bound=Message)

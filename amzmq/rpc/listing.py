@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from amzmq.errors import FrameInvalid, NotConnected
 from amzmq.net import Transport, ZmqTransport
 from amzmq.wire.codec import Value
-from amzmq.wire.control import List, Listing, from_frame, to_frame
+from amzmq.wire.control import List, Listing
+from amzmq.wire.control_frames import from_frame, to_frame
 
 
 @dataclass(frozen=True, slots=True)

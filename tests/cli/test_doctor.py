@@ -13,7 +13,8 @@ from amzmq.cli.diagnosis import Case, Finding, Level, diagnose, judge_counts, ju
 from amzmq.machine import Machine, State
 from amzmq.net import AnyKey, Keys, TrafficMeter, ZmqTransport
 from amzmq.rpc import Mux
-from amzmq.wire.control import PROTOCOL_VERSION, Refusal, RefusalCode, Welcome, to_frame
+from amzmq.wire.control import PROTOCOL_VERSION, Refusal, RefusalCode, Welcome
+from amzmq.wire.control_frames import to_frame
 from amzmq.wire.feed import STREAM_ID_SIZE, FeedKind, Update, parse_body
 from amzmq.wire.journal import JournalLimits
 from tests.cli.background import in_background, serving

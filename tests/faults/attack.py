@@ -38,7 +38,8 @@ import zmq
 from amzmq import Machine, Mux, State
 from amzmq.net import Keys, SocketOptions
 from amzmq.rpc import Limits
-from amzmq.wire.control import Hello, List, Ping, to_frame
+from amzmq.wire.control import Hello, List, Ping
+from amzmq.wire.control_frames import to_frame
 
 HANDSHAKE_S = 3.0
 """What a source allows by default; once it is over, nothing of a try should be left."""

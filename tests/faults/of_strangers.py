@@ -12,7 +12,8 @@ from amzmq.errors import AmzmqError
 from amzmq.net import SocketOptions, ZmqTransport
 from amzmq.net.keys import Keys
 from amzmq.rpc import Client
-from amzmq.wire.control import Hello, Mutate, Ping, Refusal, from_frame, to_frame
+from amzmq.wire.control import Hello, Mutate, Ping, Refusal
+from amzmq.wire.control_frames import from_frame, to_frame
 from amzmq.wire.view import View
 from tests.faults.lab import Lab
 from tests.faults.registry import fault

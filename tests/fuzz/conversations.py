@@ -26,7 +26,8 @@ from amzmq.rpc.server.sessions import DEPARTED_KEPT
 from amzmq.rpc.server.watches import WATCH_LIMIT
 from amzmq.wire.checksum import CHECKSUM_MASK
 from amzmq.wire.codec import decode, encode
-from amzmq.wire.control import Hello, to_frame
+from amzmq.wire.control import Hello
+from amzmq.wire.control_frames import to_frame
 from amzmq.wire.feed import UPDATE_BYTE
 from amzmq.wire.journal import JournalLimits
 from amzmq.wire.reader import AHEAD_LIMIT

@@ -16,7 +16,8 @@ from amzmq.wire import control
 from amzmq.wire.blobs import BlobDamaged, BlobOffer, BlobReader
 from amzmq.wire.codec import check_content, decode, encode
 from amzmq.wire.compression import compress, decompress
-from amzmq.wire.control import Chunk, from_frame, to_frame
+from amzmq.wire.control import Chunk
+from amzmq.wire.control_frames import from_frame, to_frame
 from amzmq.wire.feed import Heartbeat, PayloadFrame, SchemaFrame, Update, parse_body
 from amzmq.wire.journal import Journal, JournalLimits
 from amzmq.wire.schema import schema_from_value, schema_value

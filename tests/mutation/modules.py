@@ -30,9 +30,9 @@ GROUPS = (
     Group(
         (
             "wire/writer.py", "wire/reader.py", "wire/runs.py", "wire/journal.py", "wire/feed.py",
-            "wire/view.py", "wire/checksum.py", "wire/control.py", "wire/forms.py", "wire/codec.py",
-            "wire/types.py", "wire/schema.py", "wire/blobs.py", "wire/blobsource.py",
-            "wire/compression.py",
+            "wire/view.py", "wire/checksum.py", "wire/control_frames.py", "wire/forms.py",
+            "wire/codec.py", "wire/types.py", "wire/schema.py", "wire/blobs.py",
+            "wire/blobsource.py", "wire/compression.py",
         ),
         ("tests/wire",),
         0.7,

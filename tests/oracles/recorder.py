@@ -24,7 +24,8 @@ from amzmq.net import Transport
 from amzmq.rpc import Client, NetworkMachine, Payload
 from amzmq.rpc.server.receipt import Receipt
 from amzmq.wire.checksum import ClockSum
-from amzmq.wire.control import CatchUp, Directed, SnapshotReply, Sync, Welcome, from_frame
+from amzmq.wire.control import CatchUp, Directed, SnapshotReply, Sync, Welcome
+from amzmq.wire.control_frames import from_frame
 from amzmq.wire.feed import STREAM_ID_SIZE, Heartbeat, PayloadFrame, parse_body
 from tests.oracles.history import (
     Answered,

@@ -6,15 +6,8 @@ from functools import partial
 from typing import TypeVar
 
 from amzmq.net import MemoryNetwork
-from amzmq.wire.control import (
-    PROTOCOL_VERSION,
-    Hello,
-    Message,
-    Sync,
-    Welcome,
-    from_frame,
-    to_frame,
-)
+from amzmq.wire.control import PROTOCOL_VERSION, Hello, Message, Sync, Welcome
+from amzmq.wire.control_frames import from_frame, to_frame
 
 from .rig import ADDR, turns, until
 

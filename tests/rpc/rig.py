@@ -10,7 +10,8 @@ from typing import Any
 from amzmq.machine import Machine, Schema, State
 from amzmq.net import MemoryNetwork
 from amzmq.rpc import Client, Mux, Payload
-from amzmq.wire.control import Message, from_frame
+from amzmq.wire.control import Message
+from amzmq.wire.control_frames import from_frame
 
 PATIENCE_S = 10.0
 

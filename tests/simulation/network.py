@@ -6,7 +6,8 @@ import asyncio
 import random
 from collections.abc import Sequence
 
-from amzmq.wire.control import Mutate, from_frame
+from amzmq.wire.control import Mutate
+from amzmq.wire.control_frames import from_frame
 
 
 class Feed:

@@ -13,7 +13,8 @@ from hypothesis import given
 
 from amzmq.errors import FrameInvalid, InvalidArgs, Remedy
 from amzmq.wire.codec import decode, decode_array, encode
-from amzmq.wire.control import Directed, Mutate, to_frame
+from amzmq.wire.control import Directed, Mutate
+from amzmq.wire.control_frames import to_frame
 from amzmq.wire.feed import PayloadFrame
 
 from .strategies import values

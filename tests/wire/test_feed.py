@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from amzmq.errors import FrameInvalid
 from amzmq.wire.codec import encode
-from amzmq.wire.control import Mutate, Reply, to_frame
+from amzmq.wire.control import Mutate, Reply
+from amzmq.wire.control_frames import to_frame
 from amzmq.wire.feed import FeedKind, Heartbeat, PayloadFrame, Update, parse_body
 
 from .strategies import int64, naturals, values

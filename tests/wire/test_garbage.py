@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from amzmq.errors import FrameInvalid
 from amzmq.machine import Machine, State
 from amzmq.wire.codec import decode, encode
-from amzmq.wire.control import Bye, Mutate, Welcome, from_frame, to_frame
+from amzmq.wire.control import Bye, Mutate, Welcome
+from amzmq.wire.control_frames import from_frame, to_frame
 from amzmq.wire.feed import FeedKind, PayloadFrame, Update, parse_body
 from amzmq.wire.schema import schema_from_value, schema_value
 

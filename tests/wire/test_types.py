@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from amzmq.errors import FrameInvalid, InvalidArgs
 from amzmq.wire.codec import OBJECT_DEPTH_LIMIT, check_content, decode, encode
-from amzmq.wire.control import Directed, Mutate, from_frame, to_frame
+from amzmq.wire.control import Directed, Mutate
+from amzmq.wire.control_frames import from_frame, to_frame
 from amzmq.wire.feed import PayloadFrame, parse_body
 from amzmq.wire.types import (
     EXT_CODE,

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 
 from amzmq.errors import AmzmqError, ConnectFailed, FrameTooLarge, NotConnected, RpcError
 from amzmq.machine import Event
-from amzmq.wire.control import Bye, Message, to_frame
+from amzmq.wire.control import Bye, Message
+from amzmq.wire.control_frames import to_frame
 
 if TYPE_CHECKING:
     from amzmq.net import Dealer

@@ -17,7 +17,8 @@ from amzmq.rpc.client.farewell import Farewell
 from amzmq.rpc.client.pulse import Pulse
 from amzmq.rpc.listing import MachineInfo, machines_of
 from amzmq.rpc.replica.follower import Follower
-from amzmq.wire.control import Bye, List, Listing, Message, Ping, Pong, from_frame
+from amzmq.wire.control import Bye, List, Listing, Message, Ping, Pong
+from amzmq.wire.control_frames import from_frame
 
 _log = logging.getLogger("amzmq.client")
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from amzmq.wire.codec import Value
-from amzmq.wire.control import Message, frame_with, tail_of
+from amzmq.wire.control import Message
+from amzmq.wire.control_frames import frame_with, tail_of
 from amzmq.wire.writer import StreamWriter
 
 ANSWERS_KEPT = 16

@@ -31,8 +31,8 @@ from amzmq.wire.control import (
     Unfollow,
     Unwatch,
     Watch,
-    from_frame,
 )
+from amzmq.wire.control_frames import from_frame
 
 
 @dataclass(frozen=True, slots=True)

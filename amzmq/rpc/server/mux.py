@@ -57,16 +57,8 @@ from amzmq.rpc.server.turn import Turn
 from amzmq.states import MuxStates
 from amzmq.wire.codec import Value
 from amzmq.wire.compression import encodings
-from amzmq.wire.control import (
-    NEWS,
-    Hello,
-    Listing,
-    Message,
-    Refusal,
-    RefusalCode,
-    Unfollow,
-    to_frame,
-)
+from amzmq.wire.control import NEWS, Hello, Listing, Message, Refusal, RefusalCode, Unfollow
+from amzmq.wire.control_frames import to_frame
 from amzmq.wire.journal import JournalLimits
 from amzmq.wire.view import View
 from amzmq.wire.writer import StreamWriter

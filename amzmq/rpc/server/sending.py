@@ -22,7 +22,8 @@ from amzmq.rpc.server.sources import Sources, served_id
 from amzmq.wire.blobs import CHUNK_SIZE
 from amzmq.wire.blobsource import BlobData
 from amzmq.wire.codec import Value, encode
-from amzmq.wire.control import Fetch, Message, to_frame
+from amzmq.wire.control import Fetch, Message
+from amzmq.wire.control_frames import to_frame
 
 
 class Sending:

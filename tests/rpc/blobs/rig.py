@@ -13,7 +13,8 @@ from amzmq.rpc.blobs.blobstore import BlobStore, Offer
 from amzmq.rpc.blobs.fetcher import Fetcher
 from amzmq.rpc.blobs.offer import Blob
 from amzmq.rpc.blobs.transit import Transit
-from amzmq.wire.control import Chunk, Fetch, Message, Refusal, from_frame, to_frame
+from amzmq.wire.control import Chunk, Fetch, Message, Refusal
+from amzmq.wire.control_frames import from_frame, to_frame
 
 CHUNK = 1000
 DATA = random.Random(5).randbytes(20 * CHUNK + 17)

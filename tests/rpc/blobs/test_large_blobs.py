@@ -16,7 +16,8 @@ from amzmq.net import Delivery, ZmqTransport
 from amzmq.rpc.blobs.blobstore import BlobStore
 from amzmq.rpc.blobs.fetcher import Fetcher
 from amzmq.wire.compression import ZSTD
-from amzmq.wire.control import Chunk, Fetch, Refusal, from_frame, to_frame
+from amzmq.wire.control import Chunk, Fetch, Refusal
+from amzmq.wire.control_frames import from_frame, to_frame
 from tests.docs.examples import examples, run
 from tests.rpc.blobs.rig import DATA, Net, end
 from tests.rpc.rig import soon

@@ -13,7 +13,8 @@ from amzmq.errors import CallTimeout, NotConnected
 from amzmq.machine import Machine, Result, Tracer, Transition
 from amzmq.net import MemoryNetwork
 from amzmq.rpc import Client, Mux, client_id
-from amzmq.wire.control import Hello, Mutate, from_frame
+from amzmq.wire.control import Hello, Mutate
+from amzmq.wire.control_frames import from_frame
 from tests.rpc.rig import ADDR, Losing, World, level, machine, soon, until
 
 DEFAULTS = {

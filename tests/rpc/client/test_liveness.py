@@ -13,7 +13,8 @@ from amzmq.net import RandomFaults
 from amzmq.rpc import Client, Mux
 from amzmq.rpc.server import sessions
 from amzmq.rpc.server.server import Server
-from amzmq.wire.control import Bye, Ping, to_frame
+from amzmq.wire.control import Bye, Ping
+from amzmq.wire.control_frames import to_frame
 from tests.rpc.rig import ADDR, World, level, machine, soon, turns, until
 from tests.states.walk import Walk
 

@@ -12,7 +12,8 @@ from amzmq import pipes
 from amzmq.errors import BindError, CallTimeout, OutcomeUnknown, RemoteError
 from amzmq.machine import EXCEPTION_ARGS, Event, Machine, Result, State
 from amzmq.net import RandomFaults
-from amzmq.wire.control import Hello, Mutate, Refusal, RefusalCode, Reply, from_frame, to_frame
+from amzmq.wire.control import Hello, Mutate, Refusal, RefusalCode, Reply
+from amzmq.wire.control_frames import from_frame, to_frame
 
 from ..rig import ADDR, Losing, World, clock_of, level, machine, soon, turns, until
 

@@ -9,7 +9,8 @@ import pytest
 from amzmq.errors import DeliveryFailed, FrameTooLarge, LimitExceeded
 from amzmq.net.options import SocketOptions
 from amzmq.rpc import Limits
-from amzmq.wire.control import Ack, Directed, from_frame
+from amzmq.wire.control import Ack, Directed
+from amzmq.wire.control_frames import from_frame
 from amzmq.wire.journal import JournalLimits
 
 from ..rig import Losing, Payloads, World, level, soon, turns, until

@@ -10,7 +10,8 @@ import pytest
 from amzmq.machine import Result, State, Tracer
 from amzmq.rpc import Client
 from amzmq.rpc.server.server import Server
-from amzmq.wire.control import SnapshotReply, Sync, from_frame
+from amzmq.wire.control import SnapshotReply, Sync
+from amzmq.wire.control_frames import from_frame
 from tests.rpc.faults.tampering import PATIENT
 from tests.rpc.faults.test_updates import troubles
 from tests.rpc.rig import World, clock_of, level, machine, soon, turns, until

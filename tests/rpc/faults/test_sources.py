@@ -16,7 +16,8 @@ from amzmq.machine import Machine, Result, State
 from amzmq.net import Insecure
 from amzmq.rpc import Client, Mux
 from amzmq.wire.codec import encode
-from amzmq.wire.control import Hello, Mutate, from_frame, to_frame
+from amzmq.wire.control import Hello, Mutate
+from amzmq.wire.control_frames import from_frame, to_frame
 
 from ..rig import ADDR, FEED, Payloads, World, clock_of, level, machine, soon, turns, until
 from .tampering import PATIENT

@@ -15,7 +15,8 @@ from amzmq.machine import Machine, Schema, State
 from amzmq.net import Dealer, Subscriber, ZmqTransport
 from amzmq.net.transport import ConnectedFn, FramesFn, MessageFn
 from amzmq.rpc import Client, Mux, NetworkMachine
-from amzmq.wire.control import Message, Mutate, Reply, from_frame
+from amzmq.wire.control import Message, Mutate, Reply
+from amzmq.wire.control_frames import from_frame
 
 PATIENCE_S = 10.0
 

@@ -12,7 +12,8 @@ import pytest
 
 from amzmq.machine import Event, Result, State
 from amzmq.rpc import Consumer, Payload, Server, ServerRequest
-from amzmq.wire.control import Hello, Mutate, NsReport, Sync, from_frame
+from amzmq.wire.control import Hello, Mutate, NsReport, Sync
+from amzmq.wire.control_frames import from_frame
 
 from .sources import Link, Links, clock_of, no_rels, rels, soon
 

@@ -13,7 +13,8 @@ from amzmq.machine import Machine, Result, State
 from amzmq.rpc import Client, Mux, list_machines
 from amzmq.rpc.relay.relay import Relay
 from amzmq.rpc.relay.upstream import RelayLoop
-from amzmq.wire.control import CatchUp, Mutate, SnapshotReply, Sync, from_frame
+from amzmq.wire.control import CatchUp, Mutate, SnapshotReply, Sync
+from amzmq.wire.control_frames import from_frame
 from amzmq.wire.feed import STREAM_ID_SIZE, FeedKind, Update
 from amzmq.wire.journal import JournalLimits
 from tests.rpc.rig import (

@@ -8,9 +8,9 @@ from amzmq.errors import NotConnected, Refused, SchemaMismatch
 from amzmq.machine import Machine, Result, State
 from amzmq.net import MemoryNetwork
 from amzmq.rpc import Client, Mux
-from amzmq.wire import control
 from amzmq.wire.codec import decode_array, encode
-from amzmq.wire.control import Hello, Welcome, from_frame
+from amzmq.wire.control import Hello, Welcome
+from amzmq.wire.control_frames import from_frame, to_frame
 from tests.rpc.rig import ADDR, FEED, SCHEMA, World, clock_of, level, machine, soon, turns, until
 
 
@@ -154,7 +154,7 @@ async def test_a_hello_of_a_later_minor_form_is_welcome(world: World) -> None:
         ADDR, lambda frame, blobs: got.append(from_frame(frame)), lambda connected: None
     )
     await until(lambda: dealer.connected)
-    fields = decode_array(control.to_frame(Hello(1, "rc-x", b"i", b"", "")))
+    fields = decode_array(to_frame(Hello(1, "rc-x", b"i", b"", "")))
     dealer.send(encode([*fields, {"filters": []}, 7]))
     await until(lambda: got)
     assert isinstance(got[0], Welcome)

@@ -12,7 +12,8 @@ import pytest
 from amzmq.errors import SchemaMismatch, StateUnknown
 from amzmq.machine import Machine, Result, State
 from amzmq.rpc import Client, Mux
-from amzmq.wire.control import Mutate, Watch, from_frame
+from amzmq.wire.control import Mutate, Watch
+from amzmq.wire.control_frames import from_frame
 from amzmq.wire.journal import JournalLimits
 from tests.rpc.rig import QUICK, Losing, World, level, machine, soon, turns, until
 

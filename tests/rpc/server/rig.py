@@ -16,14 +16,8 @@ from amzmq.rpc.server.rights import MachineRights, Rights
 from amzmq.rpc.server.server import ClientId, Server
 from amzmq.rpc.server.sync_desk import SyncDesk
 from amzmq.states import MuxStates
-from amzmq.wire.control import (
-    Message,
-    Mutate,
-    Sync,
-    Watch,
-    WatchKind,
-    from_frame,
-)
+from amzmq.wire.control import Message, Mutate, Sync, Watch, WatchKind
+from amzmq.wire.control_frames import from_frame
 from amzmq.wire.journal import JournalLimits
 from amzmq.wire.view import EVERYTHING, View
 

@@ -9,7 +9,8 @@ import pytest
 from amzmq.machine import Machine, State
 from amzmq.rpc.server import answers
 from amzmq.rpc.server.answers import Answers
-from amzmq.wire.control import CatchUp, from_frame
+from amzmq.wire.control import CatchUp
+from amzmq.wire.control_frames import from_frame
 from amzmq.wire.writer import StreamWriter
 
 

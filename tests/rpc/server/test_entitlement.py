@@ -29,9 +29,8 @@ from amzmq.wire.control import (
     Watched,
     WatchKind,
     Welcome,
-    from_frame,
-    to_frame,
 )
+from amzmq.wire.control_frames import from_frame, to_frame
 from tests.rpc.rig import ADDR, FEED, QUICK, Payloads, World, is_level, machine, soon, turns, until
 
 CALM = 3600.0

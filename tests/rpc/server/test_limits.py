@@ -32,9 +32,8 @@ from amzmq.wire.control import (
     Watch,
     WatchKind,
     Welcome,
-    from_frame,
-    to_frame,
 )
+from amzmq.wire.control_frames import from_frame, to_frame
 from amzmq.wire.journal import JournalLimits
 from amzmq.wire.view import View
 from tests.rpc.rig import ADDR, QUICK, Payloads, World, level, machine, soon, turns, until

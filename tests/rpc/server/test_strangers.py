@@ -23,9 +23,8 @@ from amzmq.wire.control import (
     Reply,
     Sync,
     Welcome,
-    from_frame,
-    to_frame,
 )
+from amzmq.wire.control_frames import from_frame, to_frame
 from tests.rpc.rig import ADDR, FEED, Payloads, World, level, soon, turns, until
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from amzmq.rpc.server.counters import MuxCounters
 from amzmq.rpc.server.sync_desk import SyncDesk, fitting
-from amzmq.wire.control import CatchUp, Message, SnapshotReply, Sync, from_frame
+from amzmq.wire.control import CatchUp, Message, SnapshotReply, Sync
+from amzmq.wire.control_frames import from_frame
 from amzmq.wire.journal import JournalLimits
 from amzmq.wire.schema import schema_value
 from amzmq.wire.view import View

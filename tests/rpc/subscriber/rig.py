@@ -9,10 +9,8 @@ from amzmq import Subscriber
 from amzmq.machine import Machine
 from amzmq.net import MemoryNetwork
 from amzmq.rpc import Mux
-from amzmq.wire.control import (
-    Message,
-    from_frame,
-)
+from amzmq.wire.control import Message
+from amzmq.wire.control_frames import from_frame
 from tests.rpc.rig import ADDR, QUICK, clock_of, machine, soon, until
 
 DOOR, LAMP, BELL = "door", "lamp", "bell"

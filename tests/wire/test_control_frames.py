@@ -36,11 +36,8 @@ from amzmq.wire.control import (
     Watched,
     WatchKind,
     Welcome,
-    frame_with,
-    from_frame,
-    tail_of,
-    to_frame,
 )
+from amzmq.wire.control_frames import frame_with, from_frame, tail_of, to_frame
 
 from .strategies import int64, naturals, values
 

@@ -6,7 +6,8 @@ import pytest
 
 from amzmq.errors import FrameInvalid, InvalidArgs
 from amzmq.wire.codec import encode
-from amzmq.wire.control import Bye, Mutate, Reply, from_frame, to_frame
+from amzmq.wire.control import Bye, Mutate, Reply
+from amzmq.wire.control_frames import from_frame, to_frame
 from amzmq.wire.feed import PayloadFrame
 
 MUTATE, REPLY = 6, 7
