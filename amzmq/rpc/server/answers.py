@@ -27,7 +27,7 @@ class _Kept:
     stamp: tuple[object, ...]
     kind: type[Message]
     tail: bytes
-    is_wanted: bool = True
+    is_wanted: bool = False
 
 
 class Answers:

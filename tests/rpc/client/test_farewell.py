@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import cast
 
 import pytest
 
 from amzmq.rpc import Client, Mux, Subscriber
 from amzmq.rpc.client import farewell
+from amzmq.rpc.client.farewell import Farewell
+from amzmq.rpc.replica.follower import Awaiting, Follower
+from amzmq.wire.codec import Value
 from tests.rpc.rig import ADDR, QUICK, World, clock_of, level, machine, soon, until
+from tests.rpc.virtual_time import in_virtual_time
 
 
 def late(frame: bytes) -> Sequence[float]:
@@ -104,3 +109,82 @@ async def test_a_machine_that_is_served_no_longer_is_left_at_its_last(world: Wor
     mux.unserve("other")
     await until(lambda: client.mach.not_("Connected"))
     assert clock_of(client.net_mach) == clock_of(other)
+
+
+# The wait itself.
+
+
+class Stream:
+    """A follower, as far as a goodbye is concerned."""
+
+    def __init__(self, stream_id: bytes, number: int) -> None:
+        self.stream_id = stream_id
+        self.number = number
+        self.expected: list[int] = []
+        self.awaiting: list[Awaiting] = []
+
+    def await_number(self, awaiting: Awaiting) -> None:
+        self.awaiting.append(awaiting)
+
+    def expect(self, head: int) -> None:
+        self.expected.append(head)
+
+    def moves(self, number: int) -> None:
+        self.number = number
+        self.awaiting = [each for each in self.awaiting if each.applied(number)]
+
+
+def goodbye(heads: list[Value], *streams: Stream) -> tuple[Farewell, list[float]]:
+    """A goodbye, and when it was heard."""
+    heard: list[float] = []
+    now = asyncio.get_running_loop().time
+    followers = cast(list[Follower], list(streams))
+    return Farewell(heads, followers, lambda: heard.append(now())), heard
+
+
+@in_virtual_time
+async def test_it_is_heard_at_once_if_all_is_here() -> None:
+    one, two = Stream(b"one", 7), Stream(b"two", 0)
+    _, heard = goodbye([[b"one", 7], [b"other", 9], "later versions"], one, two)
+    assert len(heard) == 1
+    assert (one.awaiting, two.awaiting) == ([], [])
+    await asyncio.sleep(1)
+    assert len(heard) == 1
+
+
+@in_virtual_time
+async def test_it_is_heard_once_the_last_of_all_streams_is_here() -> None:
+    one, two = Stream(b"one", 5), Stream(b"two", -1)
+    _, heard = goodbye([[b"one", 7], [b"two", 1]], one, two)
+    assert (one.expected, two.expected) == ([7], [1])
+    one.moves(6)
+    two.moves(1)
+    assert heard == []
+    one.moves(7)
+    assert len(heard) == 1
+    assert (one.awaiting, two.awaiting) == ([], [])
+    await asyncio.sleep(1)
+    assert len(heard) == 1
+
+
+@in_virtual_time
+async def test_it_is_heard_when_the_time_is_over_and_what_comes_later_is_nothing_new() -> None:
+    stream = Stream(b"one", 5)
+    began = asyncio.get_running_loop().time()
+    _, heard = goodbye([[b"one", 7]], stream)
+    await asyncio.sleep(1)
+    assert heard == [pytest.approx(began + 0.3)]
+    stream.moves(9)
+    assert len(heard) == 1
+    assert stream.awaiting == []
+
+
+@in_virtual_time
+async def test_one_that_was_cancelled_is_never_heard() -> None:
+    stream = Stream(b"one", 5)
+    leaving, heard = goodbye([[b"one", 7]], stream)
+    leaving.cancel()
+    leaving.cancel()
+    stream.moves(7)
+    await asyncio.sleep(1)
+    assert heard == []

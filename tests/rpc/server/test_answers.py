@@ -56,6 +56,14 @@ def test_the_answers_used_longest_ago_are_forgotten_first() -> None:
     assert kept.encoded == answers.ANSWERS_KEPT + 2
 
 
+def test_an_answer_that_was_made_anew_is_young(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "ANSWERS_KEPT", 2)
+    kept, writer = Answers(), stream()
+    for key, stamp in (("one", 1), ("two", 1), ("one", 2), ("three", 1), ("one", 2)):
+        kept.frame(writer, key, (stamp,), 1, lambda: CatchUp(0, []))
+    assert kept.encoded == 4
+
+
 def test_large_answers_are_not_kept_beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "BYTES_KEPT", 1000)
     kept, writer = Answers(), stream()
