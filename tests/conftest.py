@@ -23,6 +23,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import zmq
+from hypothesis import settings
+
+# How long an example takes says more of the machine than of what is tried.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 # How long something that is already on its way out may take. Only a test that would fail waits.
 GRACE = 1.0

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 
 import pytest
 
-from .rig import World
+from .rig import World, new_world
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    async with AsyncExitStack() as stack:
-        yield World(stack)
+    async with new_world() as made:
+        yield made

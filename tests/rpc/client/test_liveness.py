@@ -15,7 +15,8 @@ from amzmq.rpc.server import sessions
 from amzmq.rpc.server.server import Server
 from amzmq.wire.control import Bye, Ping
 from amzmq.wire.control_frames import to_frame
-from tests.rpc.rig import ADDR, World, level, machine, soon, turns, until
+from tests.rpc.rig import ADDR, World, level, machine, new_world, soon, turns, until
+from tests.rpc.virtual_time import in_virtual_time
 from tests.states.walk import Walk
 
 
@@ -71,18 +72,20 @@ async def test_a_client_that_meets_a_stopping_source_comes_to_the_next(world: Wo
     assert "rc-late" in again.clients
 
 
-async def test_a_silent_client_is_given_up_and_others_are_not(world: World) -> None:
-    mux = await world.serve(heartbeat=0.05)
-    silent, lively = await world.follow("silent"), await world.follow("lively")
-    assert silent._connection is not None
-    silent._connection.send = lambda message: True  # type: ignore[method-assign]
-    await until(lambda: "rc-silent" not in mux.clients)
-    assert mux.mach.is_("HasClients")
-    assert mux.counters.expired == 1
-    assert list(mux.clients) == ["rc-lively"]
-    assert lively.mach.tick("Ready") == 1
-    await lively.stop()
-    await until(lambda: mux.mach.not_("HasClients"))
+@in_virtual_time
+async def test_a_silent_client_is_given_up_and_others_are_not() -> None:
+    async with new_world() as world:
+        mux = await world.serve(heartbeat=0.05)
+        silent, lively = await world.follow("silent"), await world.follow("lively")
+        assert silent._connection is not None
+        silent._connection.send = lambda message: True  # type: ignore[method-assign]
+        await until(lambda: "rc-silent" not in mux.clients)
+        assert mux.mach.is_("HasClients")
+        assert mux.counters.expired == 1
+        assert list(mux.clients) == ["rc-lively"]
+        assert lively.mach.tick("Ready") == 1
+        await lively.stop()
+        await until(lambda: mux.mach.not_("HasClients"))
 
 
 async def test_a_client_that_was_given_up_by_mistake_comes_back_by_itself(world: World) -> None:
@@ -109,38 +112,42 @@ def noting(
     return noted
 
 
+@in_virtual_time
 async def test_many_clients_share_the_heartbeats_among_them(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sessions, "PINGS_A_BEAT", 2)
-    mux = await world.serve(heartbeat=0.02)
-    clients = [await world.follow(f"c{n}") for n in range(8)]
-    await until(lambda: all(client.conversation.pulse.every == 4 for client in clients))
-    heard = Counter[str]()
-    for server in mux.servers:
-        monkeypatch.setattr(server, "ping", noting(heard, server, server.ping))
-    beats = mux._sources.feeds[0].full.encoded
-    await until(lambda: mux._sources.feeds[0].full.encoded >= beats + 40)
-    assert len(heard) == 8, "nobody is left out"
-    assert sum(heard.values()) <= 40 * 2 + 8 * 2
-    assert mux.counters.expired == 0
-    assert all(client.mach.tick("Ready") == 1 for client in clients)
+    async with new_world() as world:
+        monkeypatch.setattr(sessions, "PINGS_A_BEAT", 2)
+        mux = await world.serve(heartbeat=0.02)
+        clients = [await world.follow(f"c{n}") for n in range(8)]
+        await until(lambda: all(client.conversation.pulse.every == 4 for client in clients))
+        heard = Counter[str]()
+        for server in mux.servers:
+            monkeypatch.setattr(server, "ping", noting(heard, server, server.ping))
+        beats = mux._sources.feeds[0].full.encoded
+        await until(lambda: mux._sources.feeds[0].full.encoded >= beats + 40)
+        assert len(heard) == 8, "nobody is left out"
+        assert sum(heard.values()) <= 40 * 2 + 8 * 2
+        assert mux.counters.expired == 0
+        assert all(client.mach.tick("Ready") == 1 for client in clients)
 
 
+@in_virtual_time
 async def test_a_silent_client_of_many_is_given_up_after_three_beats_of_its_own(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sessions, "PINGS_A_BEAT", 1)
-    mux = await world.serve(heartbeat=0.02)
-    clients = [await world.follow(f"c{n}") for n in range(4)]
-    await until(lambda: all(server.ping_every == 4 for server in mux.servers))
-    silent = clients[0]
-    assert silent._connection is not None
-    silent._connection.send = lambda message: True  # type: ignore[method-assign]
-    (server,) = (server for server in mux.servers if server.client.name == "rc-c0")
-    await until(lambda: "rc-c0" not in mux.clients)
-    assert asyncio.get_running_loop().time() - server.last_seen > 3 * 4 * 0.02
-    assert mux.counters.expired == 1
+    async with new_world() as world:
+        monkeypatch.setattr(sessions, "PINGS_A_BEAT", 1)
+        mux = await world.serve(heartbeat=0.02)
+        clients = [await world.follow(f"c{n}") for n in range(4)]
+        await until(lambda: all(server.ping_every == 4 for server in mux.servers))
+        silent = clients[0]
+        assert silent._connection is not None
+        silent._connection.send = lambda message: True  # type: ignore[method-assign]
+        (server,) = (server for server in mux.servers if server.client.name == "rc-c0")
+        await until(lambda: "rc-c0" not in mux.clients)
+        assert asyncio.get_running_loop().time() - server.last_seen > 3 * 4 * 0.02
+        assert mux.counters.expired == 1
 
 
 async def test_a_source_that_falls_silent_is_noticed(world: World) -> None:

@@ -21,7 +21,8 @@ from amzmq.wire.control import (
 )
 from amzmq.wire.journal import JournalLimits
 from tests.rpc.crowd import Crowd, crowd
-from tests.rpc.rig import World, level, machine, soon, turns, until
+from tests.rpc.rig import World, level, machine, new_world, soon, turns, until
+from tests.rpc.virtual_time import in_virtual_time
 
 MANY = 1000
 NEVER = 1e-6
@@ -72,16 +73,18 @@ async def test_a_snapshot_is_encoded_once_for_all_that_need_it(world: World) -> 
     assert (counts["snapshots_sent"], counts["snapshots_encoded"]) == (MANY, 1)
 
 
-async def test_an_answer_is_not_kept_when_nobody_wants_it_any_more(world: World) -> None:
-    mux = await world.serve(heartbeat=0.02)
-    client = await world.follow()
-    await soon(client.sync())
-    encoded = mux.metrics()["catch_ups_encoded"]
-    stream = mux._sources.feeds[0].full
-    beats = stream.encoded
-    await until(lambda: stream.encoded >= beats + 3)
-    await soon(client.sync())
-    assert mux.metrics()["catch_ups_encoded"] == encoded + 1
+@in_virtual_time
+async def test_an_answer_is_not_kept_when_nobody_wants_it_any_more() -> None:
+    async with new_world() as world:
+        mux = await world.serve(heartbeat=0.02)
+        client = await world.follow()
+        await soon(client.sync())
+        encoded = mux.metrics()["catch_ups_encoded"]
+        stream = mux._sources.feeds[0].full
+        beats = stream.encoded
+        await until(lambda: stream.encoded >= beats + 3)
+        await soon(client.sync())
+        assert mux.metrics()["catch_ups_encoded"] == encoded + 1
 
 
 async def test_a_snapshot_is_encoded_again_once_something_was_said(world: World) -> None:
