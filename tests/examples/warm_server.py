@@ -74,6 +74,8 @@ def _serve(requests: socket.socket) -> tuple[Sequence[str], str, Mapping[str, st
                 os.close(fd)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # As on a terminal, also where the tests run in the background of a script, which ignores it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for target, fd in enumerate(streams):
         os.dup2(fd, target)
     for fd in (*fds, *statuses.values()):
