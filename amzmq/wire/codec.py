@@ -6,6 +6,8 @@ refused when it is sent, by name. Plain values never see the code for registered
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
@@ -27,6 +29,21 @@ _PLAIN = (str, int, float, bytes, bytearray, memoryview, type(None))
 _KEYS = (str, int, float, bytes, type(None))
 
 _Packer = msgpack.Packer
+
+
+class _OfThread(threading.local):
+    """A packer may be used by one thread at a time, and each has a buffer of 256 KiB."""
+
+    def __init__(self) -> None:
+        self.pack: Callable[[object], bytes] = _Packer().pack
+
+
+_of_thread = _OfThread()
+
+
+def plain_packer() -> Callable[[object], bytes]:
+    """This thread's packer for what holds no objects: quicker than `encode`, which makes one."""
+    return _of_thread.pack
 
 
 def encode(value: Value) -> bytes:

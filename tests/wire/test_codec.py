@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import fractions
 import re
+import threading
 from collections.abc import Callable
 
 import msgpack
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 
 from amzmq.errors import FrameInvalid, InvalidArgs, Remedy
-from amzmq.wire.codec import decode, decode_array, encode
+from amzmq.wire.codec import decode, decode_array, encode, plain_packer
 from amzmq.wire.control import Directed, Mutate
 from amzmq.wire.control_frames import to_frame
 from amzmq.wire.feed import PayloadFrame
@@ -139,3 +140,13 @@ def test_an_invalid_frame_asks_for_a_resync() -> None:
 def test_a_message_that_is_no_array_is_invalid(value: object) -> None:
     with pytest.raises(FrameInvalid, match="a message is an array"):
         decode_array(encode(value))
+
+
+def test_each_thread_has_a_packer_of_its_own() -> None:
+    assert plain_packer() == plain_packer()
+    assert plain_packer()((1, [2, None], b"x")) == encode((1, [2, None], b"x"))
+    others: list[object] = []
+    thread = threading.Thread(target=lambda: others.append(plain_packer()))
+    thread.start()
+    thread.join()
+    assert others != [plain_packer()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 
 import pytest
 
@@ -115,3 +116,24 @@ def test_the_journal_holds_what_was_said_without_the_stream_id() -> None:
     stream.update([(0, 2)], 7, 1)
     assert stream.since(0) is None
     assert len(stream.since(1) or []) == 2
+
+
+def test_a_stream_that_has_ended_keeps_its_number_and_nothing_that_it_said() -> None:
+    stream = writer()
+    stream.update([(0, 1)], 6, 1)
+    stream.end()
+    assert stream.head == 1
+    assert stream.since(1) == []
+    assert stream.since(0) is None
+    assert stream.journal.size_bytes == 0
+
+
+def test_a_stream_takes_little_memory() -> None:
+    writer()
+    tracemalloc.start()
+    try:
+        streams = [writer() for _ in range(20)]
+        size = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert size < len(streams) * 16 * 1024

@@ -75,11 +75,6 @@ class RelayFeed(Feed):
             )
         return super().join(view, user)
 
-    def close(self) -> None:
-        """Stop observing the replica, and publish nothing more."""
-        super().close()
-        self._continued.end()
-
     def freeze(self, frozen: bool) -> None:
         """Whether the streams written here stand still; then they go on, with what came of it.
 

@@ -58,7 +58,8 @@ class RelayStream(StreamWriter):
         """It has begun already, where the follower is."""
 
     def end(self) -> None:
-        """Publish nothing more."""
+        """Publish nothing more; the follower lives on."""
+        super().end()
         self._reader.release()
         self._send = _nobody
 

@@ -16,9 +16,8 @@ from collections.abc import Sequence
 from itertools import repeat, takewhile
 from typing import Protocol
 
-import msgpack
-
 from amzmq.errors import FrameInvalid
+from amzmq.wire.codec import plain_packer
 from amzmq.wire.feed import STREAM_ID_SIZE, FeedKind, Heartbeat, parse_body
 from amzmq.wire.reader import Need, Numbered, ReaderSink, StreamReader
 from amzmq.wire.runs import usual_updates
@@ -74,7 +73,7 @@ class RelayReader(StreamReader):
         self._tap: Tap | None = tap
         self._bodies: dict[int, bytes] = {}  # of the messages kept aside
         self._is_applying = False
-        self._pack = msgpack.Packer().pack
+        self._pack = plain_packer()
 
     def release(self) -> None:
         """Nobody is there any more to hand anything on to: a reader like any other now."""

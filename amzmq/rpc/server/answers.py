@@ -43,6 +43,10 @@ class Answers:
             WeakKeyDictionary()
         )
 
+    def clear(self) -> None:
+        """Forget all."""
+        self._streams.clear()
+
     def forget_unwanted(self) -> None:
         """Forget what nobody was given since the last time: it may be large, and old by now."""
         for answers in self._streams.values():

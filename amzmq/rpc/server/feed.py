@@ -179,6 +179,7 @@ class Feed:
             del self._views[user]
         if not users:
             del self._users[view], self._streams[view]
+            stream.end()
             self._sort()
 
     def _open_full(self, start: ClockReading) -> StreamWriter:
@@ -224,6 +225,8 @@ class Feed:
             self.source.detach_tracer(self._recorder.id)
             self._recorder = None
         self.source.unobserve_clock(self._observer)
+        for stream in self._streams.values():
+            stream.end()
         self._streams.clear()
         self._users.clear()
         self._views.clear()

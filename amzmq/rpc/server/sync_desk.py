@@ -90,6 +90,8 @@ class SyncDesk:
     def close(self) -> None:
         """Nobody is answered any more."""
         self._waiting.clear()
+        self._catch_ups.clear()
+        self._snapshots.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

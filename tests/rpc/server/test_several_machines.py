@@ -119,6 +119,23 @@ async def test_a_mux_has_something_to_serve() -> None:
         Mux([])
 
 
+async def test_a_source_that_has_stopped_keeps_nothing_of_what_it_said(world: World) -> None:
+    other = machine("other")
+    mux = await world.serve()
+    mux.serve(other)
+    await world.follow("part", allowed_states=["A"])
+    mux.source.add("A")
+    other.add("A")
+    mux.flush()
+    streams = [stream for feed in mux._sources.feeds for stream in feed.streams]
+    assert all(stream.journal.size_bytes for stream in streams)
+    mux.unserve("other")
+    await soon(mux.stop())
+    assert len(streams) == 3
+    # It may take until the next collection of cycles that they are gone, with all they hold.
+    assert [stream.journal.size_bytes for stream in streams] == [0, 0, 0]
+
+
 async def test_clients_of_a_machine_that_is_no_longer_served_are_told(world: World) -> None:
     mux, one, two = await several(world)
     stays, goes = await world.follow(), await world.follow(machine="two", reconnect=False)

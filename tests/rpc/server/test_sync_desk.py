@@ -136,6 +136,16 @@ async def test_who_went_is_not_answered_and_a_closed_desk_answers_nobody() -> No
     assert gone.heard == []
 
 
+async def test_a_closed_desk_keeps_no_answer() -> None:
+    counters, said = MuxCounters(), stream()
+    desk = SyncDesk(counters)
+    for _ in range(2):
+        desk.answer(Asker(), said, missed(1))
+        desk.answer(Asker(), said, missed(1, b"other ep"))
+        desk.close()
+    assert (counters.catch_ups_encoded, counters.snapshots_encoded) == (2, 2)
+
+
 async def test_an_answer_that_is_too_large_for_a_frame_tells_how_far_there_is_to_go() -> None:
     said = stream()
     bodies = said.since(0) or []
