@@ -11,6 +11,7 @@ ask (`amzmq.net.zap`), which is served by one event loop and knows one set of ke
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from typing import TypeAlias
@@ -112,10 +113,8 @@ async def _terminate(context: ZmqContext, limit_s: float) -> None:
     def run() -> None:
         context.term()
         # The loop may be closed by now when its owner did not wait for us.
-        try:
+        with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(ended.set)
-        except RuntimeError:
-            pass
 
     threading.Thread(target=run, name="amzmq-net-term", daemon=True).start()
     try:

@@ -40,7 +40,7 @@ BURST = 32
 
 
 class ZmqSocket:
-    """What the four kinds of socket share: the drain, the close, the fork check."""
+    """What all kinds of socket share: the drain, the close, the fork check."""
 
     kind = "socket"
     # Whether whoever waits for the first message goes on before EVENTS is looked at again.

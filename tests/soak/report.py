@@ -61,7 +61,7 @@ def _held(name: str, found: Mapping[str, Any]) -> list[tuple[str, str]]:
         return []
     memory, fds = verdict["memory"][name], verdict["fds"][name]
     peak = max(sample["rss"] for sample in samples)
-    kept = max(sample.get("kept", 0) for sample in samples)
+    kept = max(sample["kept"] for sample in samples)
     return [
         (
             f"{name}: memory",

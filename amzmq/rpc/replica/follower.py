@@ -144,6 +144,7 @@ class Follower:
         self._syncs: dict[int, asyncio.Future[None]] = {}
         self._arrivals: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._head = 0  # the greatest number that the source is known to have reached
 
     @property
     def number(self) -> int:
@@ -361,6 +362,7 @@ class Follower:
         if epoch != self.epoch:
             self.reader.start_over()
             self.epoch = epoch
+            self._head = 0
         before = self.reader.number
         known_gap = self.reader.need is Need.MISSING
         was_live = bool(self._live)
@@ -405,12 +407,13 @@ class Follower:
 
     def expect(self, head: int) -> None:
         """The stream will reach `head` at any moment; if it does not, ask for the rest."""
+        self._head = max(self._head, head)
         if self._timer is None:
-            self._timer = self._loop.call_later(EXPECT_WAIT, self._expected, head)
+            self._timer = self._loop.call_later(EXPECT_WAIT, self._expected)
 
-    def _expected(self, head: int) -> None:
+    def _expected(self) -> None:
         self._timer = None
-        self.reader.behind(head)
+        self.reader.behind(self._head)
         self._after()
 
     def _resync(self, retry: float) -> None:

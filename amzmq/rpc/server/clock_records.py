@@ -19,10 +19,8 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-import msgpack
-
 from amzmq.errors import FrameInvalid
-from amzmq.wire.codec import Value, decode_array
+from amzmq.wire.codec import Value, decode_array, plain_packer
 
 MAGIC = b"amzmq clock 1\n"
 """How a file begins; the number is the version of the format."""
@@ -36,8 +34,6 @@ _HEADER_SIZE = _HEAD.size + 4
 _MARK = b"\n"
 _WHOLE = 0
 _CHANGE = 1
-
-_pack = msgpack.Packer().pack
 
 
 class Damaged(Exception):
@@ -86,13 +82,12 @@ class Contents:
 
 def whole(number: int, clock: StoredClock) -> bytes:
     """The body that tells a clock from scratch, under the number that changes refer to."""
-    body: bytes = _pack(
+    return plain_packer()(
         [
             _WHOLE, number, clock.machine_id, clock.schema_hash, clock.names, clock.ticks,
             clock.queue_tick, clock.machine_tick, clock.former,
         ]
     )  # fmt: skip
-    return body
 
 
 def change(
@@ -100,8 +95,7 @@ def change(
 ) -> bytes:
     """The body that tells the present ticks of the states that changed, and both counters."""
     flat = [value for pair in ticks for value in pair]
-    body: bytes = _pack((_CHANGE, number, flat, queue_tick, machine_tick))
-    return body
+    return plain_packer()((_CHANGE, number, flat, queue_tick, machine_tick))
 
 
 class Chain:

@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from amzmq.net.faults import Fault
 from amzmq.rpc import Client, Mux, Subscriber
 from amzmq.rpc.client import farewell
 from amzmq.rpc.client.farewell import Farewell
@@ -34,24 +35,17 @@ async def ended(mux: Mux, client: Client | Subscriber) -> None:
     await until(lambda: client.mach.not_("Connected"))
 
 
-async def test_the_last_change_is_seen_although_the_goodbye_is_faster(world: World) -> None:
+@pytest.mark.parametrize(("fault", "asked"), [(late, 0), (never, 1)], ids=["late", "lost"])
+async def test_the_last_change_is_seen_although_the_goodbye_is_faster(
+    world: World, fault: Fault, asked: int
+) -> None:
     mux = await world.serve()
     source = mux.source
     client = await world.follow(reconnect=False)
-    world.network.feed_fault = late
+    world.network.feed_fault = fault
     await ended(mux, client)
     assert clock_of(client.net_mach) == clock_of(source)
-    assert client.metrics()["resyncs"] == 0
-
-
-async def test_a_last_change_that_was_lost_is_asked_for(world: World) -> None:
-    mux = await world.serve()
-    source = mux.source
-    client = await world.follow(reconnect=False)
-    world.network.feed_fault = never
-    await ended(mux, client)
-    assert clock_of(client.net_mach) == clock_of(source)
-    assert client.metrics()["resyncs"] == 1
+    assert client.metrics()["resyncs"] == asked
 
 
 async def test_each_client_of_a_shared_stream_takes_its_time(world: World) -> None:

@@ -204,10 +204,35 @@ async def test_a_head_that_does_not_come_by_itself_is_asked_for() -> None:
     assert member.asked == []
     await asyncio.sleep(module.EXPECT_WAIT * 0.1 + RESYNC_WAIT)
     assert member.asked == [Sync(2, EPOCH, 2, known_hash())]
-    stream.say(2)
+    stream.say(3)
     made.on_catch_up(stream.since(2, 2))
     await asyncio.sleep(100)
-    assert (made.number, len(member.asked), gaps(made)) == (4, 1, (1, 1))
+    assert (made.number, len(member.asked), gaps(made)) == (5, 1, (1, 1))
+
+
+@in_virtual_time
+async def test_the_greatest_of_several_heads_is_asked_for_if_only_the_others_come() -> None:
+    made, stream = follower(), Stream(2)
+    (member,) = await begun(made, stream, Caller())
+    for head in (3, 5, 4):
+        made.expect(head)
+    made.on_frames(stream.say())
+    stream.say(2)  # which are lost
+    await asyncio.sleep(module.EXPECT_WAIT + RESYNC_WAIT)
+    assert [question.number for question in member.asked] == [3]
+
+
+@in_virtual_time
+async def test_a_head_of_an_epoch_that_is_over_is_not_asked_for() -> None:
+    made = follower()
+    (member,) = await begun(made, Stream(9), Caller())
+    made.expect(10)
+    beginning = asyncio.create_task(made.begin(member, b"another!", FAR))
+    await asyncio.sleep(0)
+    made.on_snapshot(Stream(1).snapshot(member.asked[-1].request))
+    await beginning
+    await asyncio.sleep(module.EXPECT_WAIT + RESYNC_WAIT)
+    assert len(member.asked) == 1
 
 
 @in_virtual_time
